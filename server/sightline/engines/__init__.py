@@ -1,0 +1,1 @@
+"""The vLLM servers behind the gateway: asking one, knowing its health, installing and running it."""

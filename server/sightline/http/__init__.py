@@ -1,0 +1,1 @@
+"""The three routes in: paths, thin handlers, and how answers and errors are rendered."""

@@ -1,0 +1,1 @@
+"""What replicas share, in this process or in Redis, chosen by URL."""
