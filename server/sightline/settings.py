@@ -122,6 +122,21 @@ class Cache(Group):
     )
 
 
+class Allowance(Group):
+    """What one caller may use. None is no limit, 0 is nothing at all. The same names stand in the key file's `limits`."""
+
+    requests_per_minute: int | None = Field(None, ge=0, description="requests a minute; unset is no limit, 0 admits none")
+    tokens_per_minute: int | None = Field(None, ge=0, description="tokens a minute: prompt, pictures and answer; hits cost none")
+    images_per_minute: int | None = Field(None, ge=0, description="pictures a minute")
+    concurrent_requests: int | None = Field(None, ge=0, description="requests under way at once")
+    tokens_per_day: int | None = Field(None, ge=0, description="tokens a day (UTC); what goes over is refused until midnight")
+
+
+class Limits(Group):
+    key: Allowance = Field(Allowance(), description="for each key (each client address without keys) that has none of its own")
+    tenant: Allowance = Field(Allowance(), description="for each tenant, all its keys together")
+
+
 class Settings(Group):
     host: str = Field("127.0.0.1", description="address to listen on; anything but loopback wants keys or `open`")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
@@ -143,6 +158,7 @@ class Settings(Group):
     requests: Requests = Requests()
     images: Images = Images()
     cache: Cache = Cache()
+    limits: Limits = Limits()
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
