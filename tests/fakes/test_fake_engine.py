@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import httpx
 import openai
 import pytest
-
 from tests.fakes.answer import text_for
 from tests.fakes.engine import FakeEngine, Fault, Script, Wire
 
@@ -41,7 +40,7 @@ def test_a_json_answer_is_the_text_that_the_request_determines(client: openai.Op
     answer = client.chat.completions.create(**BODY)  # type: ignore[call-overload]  # the body is a plain dict
 
     assert text_for(BODY) == answer.choices[0].message.content
-    assert "stop" == answer.choices[0].finish_reason
+    assert answer.choices[0].finish_reason == "stop"
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
@@ -75,7 +74,7 @@ def test_a_fault_within_a_stream_is_never_a_whole_answer(engine: FakeEngine, fau
     whole = len(text_for(BODY).split())
 
     try:
-        text = httpx.post(f"{engine.url}/v1/chat/completions", json=BODY | {"stream": True}, timeout=0.5).text
+        text = httpx.post(f"{engine.url}/v1/chat/completions", json=BODY | {"stream": True}, timeout=0.25).text
     except httpx.TransportError:
         return
 
