@@ -2,9 +2,13 @@
 
 Each call is one round trip. A store that cannot answer raises `StoreError` (vendors' errors are converted inside the store, once); it
 never hangs, and when it has failed repeatedly it says so at once (`StoreUnavailable`) until it has healed.
+
+Values are never empty. A value longer than the store takes is not kept (`StoreError`). A key that was once a member of a group may be
+forgotten with it, even when it has been stored anew without it.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -47,3 +51,27 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a store says about itself: `keys` kept (groups and leases too), `size` in bytes, look-ups found and not found so far."""
+
+    keys: int
+    size: int
+    hits: int
+    misses: int
+
+
+class Operations(Protocol):
+    """What only the command line asks for, since it may walk through every key. Never on a request's way."""
+
+    async def stats(self) -> Stats: ...
+
+    async def purge(self, match: str) -> int:
+        """Removes each key that the glob `match` (`*`, `?`, `[…]`) describes, one batch after another; how many there were."""
+        ...
+
+
+class OperableStore(Store, Operations, Protocol):
+    """A store with its operations: what `open_store` returns."""

@@ -1,0 +1,138 @@
+"""One pipelined connection to one Redis server: what is asked in one turn of the loop leaves in one write, answers come back in order.
+
+Measured beside redis-py with hiredis (loadtests/store/bench.py): a small fraction of its CPU a call. Answers settle futures and run
+nobody's code, so a caller that fails or has gone cannot hurt the connection; a late answer is read and dropped.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, cast
+
+import hiredis
+
+Command = tuple[str | bytes | int, ...]
+Reply = Any  # bytes, int, None, a list of those, or a hiredis.ReplyError as a value
+
+BACKLOG_BYTES = 64 * 2**20  # unsent bytes beyond which more are refused: the server has stopped reading
+_INCOMPLETE = object()
+
+
+class ConnectionEnded(ConnectionError):
+    """The connection is no more; what was asked may or may not have been done."""
+
+
+class _Batch:
+    """The commands of one call: their replies so far, and whom they are for (None once they have them, so that nothing is held)."""
+
+    __slots__ = ("deadline", "expected", "future", "replies")
+
+    def __init__(self, future: asyncio.Future[list[Reply]], expected: int, deadline: float) -> None:
+        self.future: asyncio.Future[list[Reply]] | None = future
+        self.expected = expected
+        self.deadline = deadline
+        self.replies: list[Reply] = []
+
+
+class Connection(asyncio.Protocol):
+    """Made by `loop.create_connection`. `ended` says that it can no longer be asked."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.ended = False
+        self._retired = False
+        self._loop = loop
+        self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
+        self._transport: asyncio.Transport | None = None
+        self._out: list[bytes] = []
+        self._waiting: deque[_Batch] = deque()
+        self._timed: deque[_Batch] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def call(self, commands: Sequence[Command], deadline: float) -> asyncio.Future[list[Reply]]:
+        """The replies to `commands`, in order; fails with TimeoutError at `deadline` (loop time) or ConnectionEnded.
+
+        Deadlines are expected to come in order, as they do when all calls have one limit: one timer serves them all.
+        """
+        if self.ended or self._transport is None:
+            raise ConnectionEnded("closed")
+        if self._transport.get_write_buffer_size() > BACKLOG_BYTES:
+            raise ConnectionEnded("backlog")
+        future: asyncio.Future[list[Reply]] = self._loop.create_future()
+        batch = _Batch(future, len(commands), deadline)
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        for command in commands:
+            self._out.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub says one-tuple where any is taken
+        self._waiting.append(batch)
+        self._timed.append(batch)
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._expire)
+        return future
+
+    def retire(self) -> None:
+        """Closes the connection once all that was asked has been answered or has timed out."""
+        self._retired = True
+        if not self._waiting:
+            self.close()
+
+    def close(self) -> None:
+        """Ends the connection at once; whoever waits gets ConnectionEnded."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._end()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        try:
+            while (reply := self._reader.gets()) is not _INCOMPLETE:
+                if not self._waiting:  # nothing was asked: a refusal ("max number of clients") or no Redis at all
+                    self.close()
+                    return
+                self._settle(reply)
+        except hiredis.ProtocolError:
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        self._end()
+
+    def _settle(self, reply: Reply) -> None:
+        batch = self._waiting[0]
+        batch.replies.append(reply)
+        if len(batch.replies) == batch.expected:
+            self._waiting.popleft()
+            future, batch.future = batch.future, None
+            if future is not None and not future.done():  # else it has timed out, or its caller has gone
+                future.set_result(batch.replies)
+            batch.replies = []
+            if self._retired and not self._waiting:
+                self.close()
+
+    def _flush(self) -> None:
+        if not self.ended and self._transport is not None:
+            self._transport.write(b"".join(self._out))
+        self._out.clear()
+
+    def _expire(self) -> None:
+        """Fails what is overdue, and sleeps until the next that is still waiting could be."""
+        now = self._loop.time()
+        while self._timed and (self._timed[0].future is None or self._timed[0].deadline <= now):
+            future = self._timed.popleft().future
+            if future is not None and not future.done():
+                future.set_exception(TimeoutError())
+        self._timer = self._loop.call_at(self._timed[0].deadline, self._expire) if self._timed else None
+        if self._retired and not self._timed:
+            self.close()
+
+    def _end(self) -> None:
+        self.ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timed.clear()
+        for batch in self._waiting:
+            if batch.future is not None and not batch.future.done():
+                batch.future.set_exception(ConnectionEnded("lost"))
+        self._waiting.clear()
