@@ -96,6 +96,7 @@ class Images(Group):
     sharpen: bool = Field(False, description="unsharp mask after shrinking")
     jpeg_quality: int = Field(92, ge=50, le=100, description="quality of re-encoded photos (JPEG, 4:4:4)")
     memo_bytes: int = Field(256 * 2**20, ge=0, description="prepared pictures kept in memory, in bytes")
+    remember: float = Field(86_400.0, gt=0, description="seconds that the store remembers which picture some bytes are")
     threads: int = Field(0, ge=0, description="threads that decode; 0 means one a core")
     pixels_in_flight: int = Field(132_000_000, gt=0, description="pixels being decoded at once; what would go over waits")
     fetch: Fetch = Fetch()

@@ -1,0 +1,240 @@
+"""From the pictures of a request to their identities, and to what the engine gets: one way for data URIs, URLs and uploads.
+
+All that can be refused cheaply is refused first: count, base64, size of file, type, size in pixels; of all pictures, before any is decoded.
+A picture that was seen before costs one digest of its bytes. Callers that send the same new picture at once share one preparation.
+"""
+
+import asyncio
+import binascii
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import pybase64
+from blake3 import blake3
+
+from sightline.errors import PictureRefused, Unavailable
+from sightline.pictures import headers, imaging
+from sightline.pictures.formats import Header
+from sightline.pictures.imaging import Picture
+from sightline.pictures.memo import Identity, Memo
+from sightline.pictures.policy import Policy, choose
+from sightline.pictures.pool import Pool
+from sightline.settings import Images
+from sightline.store.base import Store
+from sightline.telemetry.metrics import Metrics
+from sightline.wire.protocol import PictureSource
+
+T = TypeVar("T")
+Fetch = Callable[[PictureSource], Awaitable[bytes]]
+
+BYTES_CONTEXT = "sightline 2026 picture: bytes as sent"
+# WebP's decoder holds two canvases of its own beside the picture.
+WEBP_WEIGHT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """A picture whose identity is known, and all that is needed to prepare it. `width` and `height` are those of the prepared picture."""
+
+    param: str | None
+    image_hash: str
+    width: int
+    height: int
+    data: bytes
+    digest: bytes
+    header: Header
+    policy: Policy
+    picture: Picture | None = None
+
+    @property
+    def sent_bytes(self) -> int:
+        return len(self.data)
+
+    @property
+    def original(self) -> tuple[int, int]:
+        """Width and height as sent, upright."""
+        return self.header.upright
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """Bytes that may be opened."""
+
+    param: str | None
+    data: bytes
+    digest: bytes
+    header: Header
+    policy: Policy
+
+
+@dataclass(slots=True)
+class _Shared:
+    task: asyncio.Task[Picture]
+    riders: int = 0
+
+
+class Pictures:
+    """`fetch` gets the bytes behind a source's URL, guarded. `store` shares identities with other replicas (None: nobody to share with)."""
+
+    def __init__(self, settings: Images, metrics: Metrics, fetch: Fetch, store: Store | None = None) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._fetch = fetch
+        self._memo = Memo(settings.memo_bytes, store, settings.remember, metrics)
+        self._pool = Pool(settings.threads, settings.pixels_in_flight)
+        self._under_way: dict[bytes, _Shared] = {}
+        self._sharing: set[asyncio.Task[None]] = set()
+        self._keys: dict[str, bytes] = {}
+
+    async def identify(self, sources: Sequence[PictureSource]) -> tuple[Identified, ...]:
+        """The identities of `sources`, in order; raises PictureRefused for the first that is not accepted."""
+        with self._counted():
+            if len(sources) > self._settings.per_request:
+                raise PictureRefused(
+                    f"The request has {len(sources)} pictures; at most {self._settings.per_request} are allowed. Send fewer.",
+                    code="too_many_images",
+                    param=sources[self._settings.per_request].param,
+                )
+            sent = {source.index: self._accept(source, self._decode(source)) for source in sources if source.base64 is not None}
+            remote = [source for source in sources if source.base64 is None]
+            sent |= zip((source.index for source in remote), await _together([self._fetched(source) for source in remote]), strict=True)
+            arrived = [sent[source.index] for source in sources]
+            unknown = [one.digest for one in arrived if self._memo.identity(one.digest) is None and not one.policy.trusted]
+            known = await self._memo.recall(unknown)
+            return tuple(await _together([self._identified(one, known.get(one.digest)) for one in arrived]))
+
+    async def prepare(self, identified: Identified) -> Picture:
+        """The prepared picture: at once when it is at hand, else decoded now."""
+        if identified.picture is not None:
+            return identified.picture
+        with self._counted():
+            picture = await self._prepared(identified)
+        if picture.image_hash != identified.image_hash:
+            # Only a store that lies gets here. An answer under that hash would be another picture's.
+            raise Unavailable("The picture's identity had changed. Try again.", code="overloaded", retry_after=1)
+        return picture
+
+    async def take(self, data: bytes, detail: str | None = None) -> Picture:
+        """The prepared picture of an uploaded file."""
+        with self._counted():
+            return await self._prepared(self._accept(PictureSource(0, "file", detail, None, None), data))
+
+    async def close(self) -> None:
+        tasks = [*self._sharing, *(shared.task for shared in self._under_way.values())]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._pool.close()
+
+    def _decode(self, source: PictureSource) -> bytes:
+        assert source.base64 is not None  # noqa: S101 - the caller has looked
+        if len(source.base64) * 3 // 4 - 2 > self._settings.max_bytes:
+            raise _about(source.param, headers.too_many_bytes(self._settings))
+        try:
+            return pybase64.b64decode(source.base64, validate=True)
+        except (binascii.Error, ValueError):
+            raise PictureRefused(
+                "The picture is not base64. Use the standard alphabet (A-Z a-z 0-9 + /) with padding, without line breaks or spaces.",
+                code="invalid_base64_image",
+                param=source.param,
+            ) from None
+
+    async def _fetched(self, source: PictureSource) -> _Sent:
+        return self._accept(source, await self._fetch(source))
+
+    def _accept(self, source: PictureSource, data: bytes) -> _Sent:
+        try:
+            header = headers.read(data, self._settings)
+        except PictureRefused as refused:
+            raise _about(source.param, refused) from None
+        self._metrics.image_bytes.observe(len(data))
+        self._metrics.image_pixels.observe(header.pixels)
+        policy = choose(self._settings, source.detail)
+        return _Sent(source.param, data, blake3(data, key=self._key(policy)).digest(), header, policy)
+
+    async def _identified(self, sent: _Sent, recalled: Identity | None) -> Identified:
+        identity = recalled or self._memo.identity(sent.digest)
+        picture = self._memo.picture(sent.digest)
+        if identity is None:
+            picture = await self._prepared(sent)
+            identity = Identity(picture.image_hash, picture.width, picture.height)
+        return Identified(sent.param, *identity, sent.data, sent.digest, sent.header, sent.policy, picture)
+
+    async def _prepared(self, sent: _Sent | Identified) -> Picture:
+        if sent.policy.trusted:
+            return imaging.trusted(sent.data, sent.header, sent.policy, sent.digest)
+        picture = self._memo.picture(sent.digest)
+        if picture is not None:
+            return picture
+        shared = self._under_way.get(sent.digest)
+        if shared is None:
+            shared = self._under_way[sent.digest] = _Shared(asyncio.create_task(self._make(sent)))
+        shared.riders += 1
+        try:
+            return await asyncio.shield(shared.task)
+        except PictureRefused as refused:
+            raise _about(sent.param, refused) from None
+        finally:
+            shared.riders -= 1
+            if not shared.riders:
+                # Forgotten before it is cancelled, so that a newcomer starts afresh.
+                self._forget(sent.digest, shared)
+                shared.task.cancel()
+
+    async def _make(self, sent: _Sent | Identified) -> Picture:
+        weight = sent.header.pixels * (WEBP_WEIGHT if sent.header.format == "webp" else 1)
+        took, picture = await self._pool.run(weight, partial(_timed, partial(imaging.prepare, sent.data, sent.header, sent.policy)))
+        self._metrics.image_prepare.observe(took)
+        identity = self._memo.keep(sent.digest, picture)
+        sharing = asyncio.create_task(self._memo.share(sent.digest, identity))
+        self._sharing.add(sharing)
+        sharing.add_done_callback(self._sharing.discard)
+        return picture
+
+    def _forget(self, digest: bytes, shared: _Shared) -> None:
+        if self._under_way.get(digest) is shared:
+            del self._under_way[digest]
+
+    def _key(self, policy: Policy) -> bytes:
+        """The digest's key: another policy, or another decoder where one is used, is another entry."""
+        if policy.name not in self._keys:
+            name = policy.name if policy.trusted else f"{policy.name} {imaging.DECODERS}"
+            self._keys[policy.name] = blake3(name.encode(), derive_key_context=BYTES_CONTEXT).digest()
+        return self._keys[policy.name]
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        try:
+            yield
+        except PictureRefused as refused:
+            self._metrics.image_rejected.labels(refused.code).inc()
+            raise
+
+
+def _about(param: str | None, refused: PictureRefused) -> PictureRefused:
+    """The same refusal, naming the part of this request: a refusal may be shared by several."""
+    return PictureRefused(refused.message, code=refused.code or "image_parse_error", param=refused.param or param)
+
+
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Seconds and result: the time in the thread, without the wait for it."""
+    began = time.perf_counter()
+    result = work()
+    return time.perf_counter() - began, result
+
+
+async def _together(steps: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results, in order; the first failure ends the others."""
+    if len(steps) == 1:
+        return [await steps[0]]
+    tasks = [asyncio.create_task(step) for step in steps]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
