@@ -24,6 +24,10 @@ class Deadline:
             self.stop()
             self._timer = self._loop.call_at(self._at, self._look)
 
+    def pause(self) -> None:
+        """No limit until the next `move`."""
+        self._at = float("inf")
+
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -31,6 +35,8 @@ class Deadline:
 
     def _look(self) -> None:
         self._timer = None
+        if self._at == float("inf"):
+            return
         if self._loop.time() < self._at:
             self._timer = self._loop.call_at(self._at, self._look)
         else:

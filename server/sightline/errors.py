@@ -32,6 +32,7 @@ class SightlineError(Exception):
     status: int = 500
     type: ClassVar[str] = "server_error"
     code: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()  # more than status and code say, as the state of a limit that refused
 
     def __init__(
         self,

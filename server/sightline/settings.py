@@ -172,6 +172,10 @@ class Settings(Group):
             )
         return self
 
+    @property
+    def serves_loopback(self) -> bool:
+        return is_loopback(self.host)
+
 
 def is_loopback(host: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.")

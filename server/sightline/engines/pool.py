@@ -97,9 +97,10 @@ class Pool:
         """Every model that an engine lists, by its id."""
         return {name: model for member in self.members for name, model in member.models.items()}
 
-    def label(self, model: str) -> str:
-        """The model as a metric label: its name if it is served, else `other`."""
-        return model if any(model in member.models for member in self.members) else "other"
+    def revision(self, model: str) -> str:
+        """What the engines serve under that name, as far as they say: another path or parent is another model."""
+        listed = self.models().get(model, {})
+        return f"{listed.get('root')}|{listed.get('parent')}"
 
     def check(self, model: str) -> None:
         """Raises NotFound, listing what there is, for a model that no engine serves; Unavailable while no list is known."""

@@ -76,6 +76,7 @@ class Metrics:
         self.image_fetch = counter("image_fetch_total", "Pictures fetched by URL, by outcome.", "result")
         self.image_rejected = counter("image_rejected_total", "Pictures refused, by error code.", "code")
         self.rate_limited = counter("rate_limited_total", "Requests refused by a limit.", "kind")
+        self.limits_local = counter("limits_local_total", "Limit checks against this replica's own share, since Redis did not answer.")
         self.key_file_reloads = counter("key_file_reloads_total", "Times the key file was read anew, by outcome: ok or refused.", "result")
         self.backend_errors = counter("backend_errors_total", "Failures of what the gateway depends on.", "backend", "operation")
         self.backend_breaker = gauge("backend_breaker_state", "0 closed, 1 half open, 2 open.", "backend")

@@ -37,4 +37,23 @@ class Stream(Protocol):
     async def aclose(self) -> None: ...
 
 
+class Told:
+    """A stream that is all there already: its events in one batch."""
+
+    def __init__(self, events: tuple[Event, ...]) -> None:
+        self._events = events
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> tuple[Event, ...]:
+        events, self._events = self._events, ()
+        if not events:
+            raise StopAsyncIteration
+        return events
+
+    async def aclose(self) -> None:
+        self._events = ()
+
+
 Reply = Whole | Stream

@@ -1,0 +1,1 @@
+"""The command line: `sightline up | serve | ask | engine | keys | cache | check-config`."""

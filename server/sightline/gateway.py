@@ -1,0 +1,178 @@
+"""The straight line: a request becomes a key, the key asks the store once, and an answer, wherever it comes from, is one object."""
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+import pybase64
+from blake3 import blake3
+
+from sightline.answers.cache import Cache, Hit, LookUp, Miss
+from sightline.answers.controls import Decision, decide
+from sightline.answers.flights import Flights
+from sightline.answers.keys import Key, make_key, question_hash
+from sightline.engines.pool import Pool
+from sightline.errors import InvalidRequest
+from sightline.limits.callers import Caller
+from sightline.pictures.prepare import Identified, Pictures
+from sightline.settings import Cache as CacheSettings
+from sightline.telemetry.metrics import Metrics
+from sightline.telemetry.record import Record
+from sightline.wire.folding import expand, stamp
+from sightline.wire.protocol import Base64, ChatRequest, PictureSource, engine_body
+from sightline.wire.reply import Reply, Told, Whole
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back: the reply in the form that was asked for, and the headers that say where it came from."""
+
+    reply: Reply
+    headers: list[tuple[bytes, bytes]]
+
+
+class Gateway:
+    def __init__(self, pool: Pool, pictures: Pictures, cache: Cache, flights: Flights, settings: CacheSettings, metrics: Metrics) -> None:
+        self._pool = pool
+        self._pictures = pictures
+        self._cache = cache
+        self._flights = flights
+        self._settings = settings
+        self._results = {name: metrics.cache_requests.labels(name.lower()) for name in ("HIT", "MISS", "BYPASS", "COALESCED")}
+        self._coalesced = metrics.coalesced
+
+    async def answer(self, request: ChatRequest, caller: Caller, record: Record, *, cache_control: str | None = None) -> Answer:
+        """Answers `request`; the reply has begun when this returns. Raises SightlineError."""
+        self._may_use(request.model, caller)
+        record.model = request.model
+        decision = decide(request.body, request.cache, cache_control, self._policy(caller), default_ttl=caller.cache.ttl)
+        pictures = await self._pictures.identify(request.pictures)
+        key = self._key(request, pictures, caller, decision)
+        self._note(record, pictures, key)
+
+        seen: LookUp | None = None
+        if decision.read or decision.write:
+            seen = await self._cache.look_up(key, read=decision.read, max_age=decision.max_age)
+        if isinstance(seen, Hit):
+            return self._told("HIT", _replay(seen, request), key, record, age=seen.age)
+
+        call = partial(self._ask, request, pictures, caller, record)
+        if not isinstance(seen, Miss):
+            return self._told("BYPASS", await call(), key, record)
+        keep = partial(self._cache.keep, key, ttl=decision.ttl, seen=seen) if decision.write else None
+        ride = self._flights.board(key.answer if decision.share else None, stream=request.stream, call=call, landed=keep)
+        waiting = time.perf_counter()
+        reply = await ride.reply()
+        if ride.coalesced:
+            record.engine_wait += time.perf_counter() - waiting
+        return self._told("COALESCED" if ride.coalesced else "MISS", reply, key, record)
+
+    async def _ask(self, request: ChatRequest, pictures: Sequence[Identified], caller: Caller, record: Record) -> Reply:
+        """One question to an engine, with prepared pictures only."""
+        ready = [
+            (_mark("picture", caller.tenant, found.image_hash), await self._data_uri(source, found))
+            for source, found in zip(request.pictures, pictures, strict=True)
+        ]
+        body = engine_body(request, ready, _mark("tenant", caller.tenant))
+        asked = time.perf_counter()
+        try:
+            answered = await self._pool.ask(
+                body,
+                model=request.model,
+                affinity=pictures[0].image_hash if pictures else None,
+                stream=request.stream,
+                request_id=record.request_id,
+            )
+        finally:
+            record.engine_wait += time.perf_counter() - asked
+        record.engine = answered.engine
+        return answered.reply
+
+    async def _data_uri(self, source: PictureSource, found: Identified) -> tuple[Base64, ...]:
+        """The prepared picture as pieces of a data URI: the caller's own base64 where it needed no preparing."""
+        picture = await self._pictures.prepare(found)
+        own = source.base64 if picture.as_sent else None
+        return f"data:{picture.media_type};base64,".encode(), own if own is not None else pybase64.b64encode(picture.encoded)
+
+    def _key(self, request: ChatRequest, pictures: Sequence[Identified], caller: Caller, decision: Decision) -> Key:
+        policy = ",".join(found.policy.name for found in pictures)
+        return make_key(
+            tenant=caller.tenant,
+            generation=self._settings.generation,
+            model=request.model,
+            images=[found.image_hash for found in pictures],
+            question=question_hash(request.body, revision=self._pool.revision(request.model), policy=policy),
+            namespace=decision.namespace,
+        )
+
+    def _policy(self, caller: Caller) -> CacheSettings:
+        """The cache settings, with what the caller's key says laid over them."""
+        own = caller.cache
+        if own.enabled and own.when is None:
+            return self._settings
+        return self._settings.model_copy(
+            update={"enabled": own.enabled and self._settings.enabled, "when": own.when or self._settings.when}
+        )
+
+    def _told(self, source: str, reply: Reply, key: Key, record: Record, age: int | None = None) -> Answer:
+        record.cache = source
+        self._results[source].inc()
+        if source == "COALESCED":
+            self._coalesced.inc()
+        headers = [(b"x-cache", source.encode()), (b"x-question-hash", key.question_hash.encode())]
+        if key.image_hash is not None:
+            headers.append((b"x-image-hash", key.image_hash.encode()))
+        if age is not None:
+            headers.append((b"age", b"%d" % age))
+        return Answer(reply, headers)
+
+    @staticmethod
+    def _note(record: Record, pictures: Sequence[Identified], key: Key) -> None:
+        record.images = len(pictures)
+        record.image_bytes = sum(found.sent_bytes for found in pictures)
+        record.image_hash = key.image_hash
+        record.question_hash = key.question_hash
+
+    def _may_use(self, model: str, caller: Caller) -> None:
+        caller.require_model(model)
+        self._pool.check(model)
+
+    @property
+    def ready(self) -> bool:
+        return self._pool.ready
+
+    def models(self, caller: Caller) -> list[dict[str, Any]]:
+        """The served models that the caller may use, as OpenAI lists models."""
+        return [_model(model) for name, model in sorted(self._pool.models().items()) if caller.may_use(name)]
+
+    def model(self, name: str, caller: Caller) -> dict[str, Any]:
+        self._may_use(name, caller)
+        return _model(self._pool.models()[name])
+
+    async def forget_image(self, image_hash: str, caller: Caller) -> int:
+        """Forgets the answers about one picture of the caller's tenant; how many there were."""
+        caller.require("cache:purge")
+        if len(image_hash) != 64 or not set(image_hash) <= set("0123456789abcdef"):
+            raise InvalidRequest("An image hash is 64 hexadecimal digits, as x-image-hash gives it.", param="image_hash")
+        return await self._cache.forget_image(caller.tenant, image_hash)
+
+
+def _replay(hit: Hit, request: ChatRequest) -> Reply:
+    """A kept answer in the form asked for, with an id and a time of its own."""
+    fresh, now = f"chatcmpl-{secrets.token_hex(16)}", int(time.time())
+    body = stamp(hit.tail, id=fresh, created=now)
+    return Told(expand(body, id=fresh, created=now)) if request.stream else Whole(body)
+
+
+def _mark(purpose: str, *parts: str) -> str:
+    """What the engine is told a picture or tenant is called: it keeps tenants apart in the engine's own caches, and tells it nothing."""
+    return blake3(msgspec.json.encode(parts), derive_key_context=f"sightline engine 1 {purpose}").hexdigest(16)
+
+
+def _model(listed: Mapping[str, Any]) -> dict[str, Any]:
+    """What a caller may know of a model: not where its files lie."""
+    return {name: listed[name] for name in ("id", "object", "created", "owned_by", "parent", "max_model_len") if name in listed}

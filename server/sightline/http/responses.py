@@ -1,0 +1,62 @@
+"""How answers and errors look on the wire: one place renders them all."""
+
+import math
+import re
+import secrets
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from sightline.errors import SightlineError
+from sightline.wire.sse import frame
+
+Headers = list[tuple[bytes, bytes]]
+MAX_RETRY_AFTER = 120.0
+
+JSON = (b"content-type", b"application/json")
+EVENTS: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+
+_encode = msgspec.json.Encoder().encode
+_a_request_id = re.compile(rb"[\w-]{1,64}").fullmatch
+
+
+def request_id(headers: Headers) -> str:
+    """The inbound x-request-id if it is a plain word, else a new one."""
+    for name, value in headers:
+        if name == b"x-request-id" and value.isascii() and _a_request_id(value):
+            return str(value, "ascii")
+    return f"req_{secrets.token_hex(16)}"
+
+
+def render(error: SightlineError) -> tuple[int, Headers, bytes]:
+    """A refusal or failure as (status, headers, body), in OpenAI's shape."""
+    headers = [JSON]
+    retry_after = error.retry_after
+    if retry_after is None and error.status in {429, 503}:
+        retry_after = 1.0
+    if retry_after is not None:
+        seconds = min(max(retry_after, 0.001), MAX_RETRY_AFTER)
+        headers += [(b"retry-after", b"%d" % math.ceil(seconds)), (b"retry-after-ms", b"%d" % math.ceil(seconds * 1e3))]
+    if error.should_retry is not None:
+        headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
+    return error.status, headers, _encode(error.body())
+
+
+def error_event(error: SightlineError) -> bytes:
+    """The event that ends a stream which failed after it had begun; openai-python raises APIError on exactly this form."""
+    return frame(_encode(error.body()))
+
+
+def unexpected() -> SightlineError:
+    """For what should not have happened: it is logged, and the caller learns nothing of it but its request id."""
+    return SightlineError(HTTPStatus.INTERNAL_SERVER_ERROR.description + ". Quote the x-request-id to the operator.", code="internal_error")
+
+
+async def send_json(send: Any, status: int, headers: Headers, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})

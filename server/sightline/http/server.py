@@ -1,0 +1,129 @@
+"""The process that listens: uvicorn, with a limit on heads, refusals in our shape, and a drain that a load balancer can follow.
+
+On the first SIGTERM readiness turns 503 while the listener stays open for GRACE (so that a balancer sees it and sends nobody more;
+answers say `connection: close`); then the listener closes and what is under way may take the rest of the drain window. The second
+ends it all at once.
+One process: with several workers uvicorn goes on accepting while it drains (measured), so we scale by replicas.
+"""
+
+import os
+import socket
+import time
+from types import FrameType
+
+import structlog
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from sightline.errors import InvalidRequest
+from sightline.http import responses
+from sightline.http.middleware import App, Lifecycle
+from sightline.settings import Settings, SettingsError
+
+_log = structlog.get_logger()
+
+GRACE = 1.0
+_BACKLOG = 2048
+
+
+class Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, drain: float) -> None:
+        super().__init__(config)
+        self._lifecycle = lifecycle
+        self._grace = min(GRACE, drain)
+        self._since = 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
+        """First signal: drain. Second: out. The signal is not raised again afterwards, so a drained process exits with 0."""
+        if self._lifecycle.draining:
+            os._exit(1)
+        self._lifecycle.draining = True
+        self._since = time.monotonic()
+        _log.info("gateway.draining", in_flight=self._lifecycle.requests)
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._lifecycle.draining and time.monotonic() - self._since >= self._grace:
+            return True
+        return await super().on_tick(counter)
+
+
+def protocol(header_bytes: int) -> type[HttpToolsProtocol]:
+    """An HTTP protocol of uvicorn's with a limit on the head, which httptools itself would gather for ever."""
+
+    class Protocol(HttpToolsProtocol):
+        _head: int | None = None  # bytes of a head that is not complete yet; None between heads
+        _status = 400
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._head = 0
+            self.scope["extensions"] = {"sightline.transport": self.transport}  # type: ignore[dict-item]  # see Edge's abort
+
+        def on_headers_complete(self) -> None:
+            self._head = None
+            if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > header_bytes:
+                self._status = 431
+                raise ValueError
+            if self.parser.get_http_version() != "1.0" and sum(name == b"host" for name, _ in self.headers) != 1:
+                raise ValueError  # RFC 9112 §3.2
+            super().on_headers_complete()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._head is not None and not self.transport.is_closing():
+                self._head += len(data)
+                if self._head > header_bytes:
+                    self._status = 431
+                    self.send_400_response("")
+
+        def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says it in our words
+            text = (
+                f"The request's head is larger than {header_bytes} bytes."
+                if self._status == 431
+                else "This is not a valid HTTP/1.1 request."
+            )
+            status, headers, body = responses.render(InvalidRequest(text))
+            headers += [
+                (b"content-length", b"%d" % len(body)),
+                (b"connection", b"close"),
+                (b"x-request-id", responses.request_id([]).encode()),
+            ]
+            head = b"".join(b"%s: %s\r\n" % header for header in headers)
+            self.transport.write(STATUS_LINE[self._status or status] + head + b"\r\n" + body)
+            self.transport.close()
+
+    return Protocol
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """The listening socket; SettingsError in one line when the address cannot be had."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG, reuse_port=False)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SettingsError(f"port: cannot listen on {host}:{port} ({reason}); choose another with --port") from None
+
+
+def run(app: App, lifecycle: Lifecycle, settings: Settings, listener: socket.socket) -> None:
+    """Serves until it is told to stop and has drained."""
+    drain = settings.timeouts.drain
+    config = uvicorn.Config(
+        app,
+        http=protocol(settings.requests.header_bytes),
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=settings.timeouts.keep_alive,  # type: ignore[arg-type]  # it is handed to call_later
+        timeout_graceful_shutdown=max(drain - min(GRACE, drain), 0.01),  # type: ignore[arg-type]  # it is handed to wait_for
+    )
+    Server(config, lifecycle, drain).run(sockets=[listener])
+
+
+def address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
