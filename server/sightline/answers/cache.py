@@ -1,8 +1,8 @@
 """Answers kept: look up, keep, forget. Whatever the store does or holds, a request only ever sees a hit, a miss or a bypass.
 
 A value names its schema, when it was kept, its length, and carries a digest over all that, its key and its body: what is garbled,
-truncated, of another schema or lies under another key is a miss, removed and counted. The body is an `unstamp`ed completion, so that a hit
-takes a fresh id and time without any JSON being parsed. Values are plain: compressing a common answer (700 bytes) costs more than sending it.
+truncated, of another schema or lies under another key is a miss, removed and counted. The body is an `unstamp`ed completion: a hit
+takes a fresh id and time without any JSON being parsed. Values are not compressed: that would cost more than it saves.
 
 Forgetting a picture must also forget the answer that is just being made. So each picture of a tenant has an epoch, a random value that
 forgetting replaces: it is read with every look-up (one round trip), the answer is kept under the mark of the epochs that were read before
