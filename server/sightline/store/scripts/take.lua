@@ -1,6 +1,6 @@
--- Looks values up and takes from limits, all or nothing, in one round trip. A value under the first key is a hit: it is sent along, takes
--- no slot, and costs only what costs on hits too.
--- KEYS: look-ups, rates, slots. ARGV: how many look-ups, how many rates, now ('' for the server's clock), last byte sent of a value;
+-- Looks values up and takes from limits, all or nothing, in one round trip. A hit takes no slot, and costs only what costs on hits too.
+-- KEYS: look-ups, rates, slots. ARGV: how many look-ups, how many rates, now ('' for the server's clock), last byte sent of a
+--   value, 1 if a value under the first key is a hit;
 --   for each rate: limit, period, 1 if it comes back whole, cost, 1 if charged on hits too; for each slot: limit, owner, lease (seconds).
 -- Returns {now, 1 or 0, values…, used…, slots held by others…}; numbers as text, since Redis cuts fractions off.
 -- The arithmetic is gcra.py's, in the same order.
@@ -16,11 +16,11 @@ for i = 1, lookups do
   local value = redis.pcall('GETRANGE', KEYS[i], 0, ARGV[4])
   answer[#answer + 1] = type(value) == 'string' and value ~= '' and value or false
 end
-local hit = lookups > 0 and answer[3] ~= false
+local hit = ARGV[5] == '1' and lookups > 0 and answer[3] ~= false
 
 local levels = {}
 for i = 1, rates do
-  local at = 4 + (i - 1) * 5
+  local at = 5 + (i - 1) * 5
   local rate = {key = KEYS[lookups + i], limit = tonumber(ARGV[at + 1]), period = tonumber(ARGV[at + 2]), whole = ARGV[at + 3] == '1'}
   rate.cost = (hit and ARGV[at + 5] ~= '1') and 0 or tonumber(ARGV[at + 4])
   local stored = redis.pcall('GET', rate.key)
@@ -36,7 +36,7 @@ end
 local slots = {}
 if not hit then
   for i = 1, #KEYS - lookups - rates do
-    local at = 4 + rates * 5 + (i - 1) * 3
+    local at = 5 + rates * 5 + (i - 1) * 3
     local slot = {key = KEYS[lookups + rates + i], owner = ARGV[at + 2], lease = tonumber(ARGV[at + 3])}
     -- A lease that ran out, or one further away than any lease reaches (the clock has gone back), is a dead replica's.
     redis.call('ZREMRANGEBYSCORE', slot.key, '-inf', string.format('%.17g', now))

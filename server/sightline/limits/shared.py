@@ -1,0 +1,136 @@
+"""Quotas that replicas share in Redis, and each replica's own part of them while Redis cannot be asked.
+
+Taking and looking a kept answer up are one round trip. All keys of a tenant carry its name as a hash tag, so that a Redis Cluster keeps
+them together; there the look-up, which lies elsewhere, goes first.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import structlog
+
+from sightline.limits.gcra import Level
+from sightline.limits.quotas import Charge, MemoryQuotas, Order, Quotas, Slot, Taken, judged
+from sightline.store.base import StoreError
+from sightline.store.redis import RedisStore, Script
+from sightline.telemetry.metrics import Metrics
+
+PREFIX = "sightline:limits:"
+BEAT = 5.0  # seconds between a replica's signs of life
+ALIVE = 3 * BEAT  # seconds after which a replica without one is no longer counted
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("sightline.limits.shared")
+
+
+class RedisQuotas:
+    """`clock` None leaves the time to Redis, so that replicas whose clocks differ agree; tests give their own.
+
+    `largest` is the longest value that a look-up brings, in bytes; `together` False when look-ups lie on other servers (a Cluster).
+    """
+
+    def __init__(self, store: RedisStore, *, largest: int, together: bool = True, clock: Callable[[], float] | None = None) -> None:
+        self._store = store
+        self._largest = largest
+        self._together = together
+        self._clock = clock
+        self._take, self._settle = Script("take"), Script("settle")
+
+    async def take(self, order: Order) -> Taken:
+        values: list[bytes | None] | None = None
+        lookups = order.lookups
+        if lookups and not (self._together and (order.charges or order.slots)):
+            values = await self._store.get(lookups)
+            lookups = ()
+            order = order.after(values)
+            if not (order.charges or order.slots):
+                return Taken(admitted=True, order=order, by=self, values=values, decisions=[], held=[])
+        args: list[str | bytes | int] = [len(lookups), len(order.charges), self._now(), self._largest, int(order.answer)]
+        for charge in order.charges:
+            args += [charge.rate.limit, repr(charge.rate.period), int(charge.rate.whole), charge.cost, int(charge.on_hit)]
+        for slot in order.slots:
+            args += [slot.limit, slot.owner, repr(slot.lease)]
+        keys = [*lookups, *[charge.key for charge in order.charges], *[slot.key for slot in order.slots]]
+        now, admitted, *rest = await self._store.evaluate("take", self._take, keys, args)
+        at = float(now)
+        if lookups:
+            values = [value if value is None or len(value) <= self._largest else None for value in rest[: len(lookups)]]
+            order = order.after(rest)  # as the script saw it: a value that is too long was one to it
+        first, last = len(lookups), len(lookups) + len(order.charges)
+        levels = [Level(float(used), at) for used in rest[first:last]]
+        return Taken(bool(admitted), order, self, values, judged(order, levels, at, admitted=bool(admitted)), rest[last:])
+
+    async def settle(self, changes: Sequence[Charge], back: Sequence[Slot] = (), renewed: Sequence[Slot] = ()) -> None:
+        args: list[str | bytes | int] = [len(changes), self._now()]
+        for change in changes:
+            args += [change.rate.limit, repr(change.rate.period), int(change.rate.whole), change.cost]
+        for slot in back:
+            args += [slot.owner, 0]
+        for slot in renewed:
+            args += [slot.owner, repr(slot.lease)]
+        keys = [*[change.key for change in changes], *[slot.key for slot in (*back, *renewed)]]
+        await self._store.evaluate("settle", self._settle, keys, args)
+
+    def _now(self) -> str:
+        return "" if self._clock is None else repr(self._clock())
+
+
+class ReplicatedQuotas:
+    """The shared quotas while they answer, else this replica's part: limit ÷ last known replicas, from the last known levels on."""
+
+    def __init__(self, shared: Quotas, local: MemoryQuotas, metrics: Metrics) -> None:
+        self.replicas = 1
+        self._shared = shared
+        self._local = local
+        self._is_local = False
+        self._local_takes = metrics.limits_local
+        self._place = Slot(PREFIX + "replicas", "tenant", 2**31, secrets.token_hex(8), ALIVE)
+
+    async def take(self, order: Order) -> Taken:
+        try:
+            taken = await self._shared.take(order)
+        except StoreError as error:
+            return await self._take_locally(order, error)
+        if self._is_local:
+            self._is_local = False
+            _log.info("limits.shared_again")
+        for charge, decision in zip(taken.order.charges, taken.decisions, strict=True):
+            if charge.cost > 0:
+                used, at = decision.level
+                self._local.note(charge, Level(used / self.replicas, at), at)
+        if taken.admitted and taken.order.slots:
+            await self._local.settle((), renewed=taken.order.slots)
+        return replace(taken, by=self)
+
+    async def settle(self, changes: Sequence[Charge], back: Sequence[Slot] = (), renewed: Sequence[Slot] = ()) -> None:
+        """Of what was taken from the shared quotas; what was taken from the local ones is settled with them."""
+        await self._local.settle((), back, renewed)
+        await self._shared.settle(changes, back, renewed)
+
+    async def beat(self) -> None:
+        """Says that this replica lives, and counts the others."""
+        try:
+            taken = await self._shared.take(Order(slots=[self._place]))
+        except StoreError:
+            return  # the last known number stands
+        self.replicas = taken.held[0] + 1
+
+    async def run(self) -> None:
+        """Beats for ever; its owner cancels it, and awaits `leave`."""
+        while True:
+            await self.beat()
+            await asyncio.sleep(BEAT)
+
+    async def leave(self) -> None:
+        try:
+            await self._shared.settle((), back=[self._place])
+        except StoreError:
+            return  # its sign of life runs out
+
+    async def _take_locally(self, order: Order, error: StoreError) -> Taken:
+        self._local_takes.inc()
+        if not self._is_local:
+            self._is_local = True
+            _log.warning("limits.local_share", operation=error.operation, replicas=self.replicas)
+        return await self._local.take(order.share(self.replicas))

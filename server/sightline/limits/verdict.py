@@ -1,0 +1,95 @@
+"""What a limit said about a request, rendered as OpenAI renders it: headers on every answer, and the 429 that explains itself."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sightline.errors import RateLimited
+from sightline.limits.gcra import Decision
+from sightline.limits.quotas import Charge, Kind, Slot, Taken
+
+LONGEST_WAIT = 120.0  # seconds that a retry-after may name (CONTRACT §2)
+SLOT_WAIT = 1.0  # seconds after which a place may have come free; nobody knows
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome for each limit of one request, the caller's own and his tenant's."""
+
+    taken: Taken
+
+    def headers(self) -> Headers:
+        """`x-ratelimit-…` for requests, tokens and images; of several limits on one of these, the one with least left."""
+        tightest: dict[Kind, tuple[Charge, Decision]] = {}
+        for charge, decision in zip(self.taken.order.charges, self.taken.decisions, strict=True):
+            known = tightest.get(charge.kind)
+            if known is None or decision.remaining < known[1].remaining:
+                tightest[charge.kind] = charge, decision
+        headers: list[tuple[bytes, bytes]] = []
+        for kind, (charge, decision) in tightest.items():
+            name = kind.encode()
+            headers += [
+                (b"x-ratelimit-limit-" + name, b"%d" % charge.rate.limit),
+                (b"x-ratelimit-remaining-" + name, b"%d" % decision.remaining),
+                (b"x-ratelimit-reset-" + name, go_duration(decision.reset)),
+            ]
+        return tuple(headers)
+
+    def refusal(self) -> RateLimited | None:
+        """The error when something was refused: of several reasons the one that takes longest to pass."""
+        if self.taken.admitted:
+            return None
+        refused = [pair for pair in zip(self.taken.order.charges, self.taken.decisions, strict=True) if not pair[1].admitted]
+        error = _rate_refusal(refused) if refused else _slot_refusal(self.taken.order.slots, self.taken.held)
+        error.headers = self.headers()
+        return error
+
+    def refused_kind(self) -> Kind | Literal["concurrency"]:
+        """What a refusal was about, for the metric."""
+        pairs = zip(self.taken.order.charges, self.taken.decisions, strict=True)
+        return next((charge.kind for charge, decision in pairs if not decision.admitted), "concurrency")
+
+
+def _rate_refusal(refused: Sequence[tuple[Charge, Decision]]) -> RateLimited:
+    charge, decision = max(refused, key=lambda pair: pair[1].retry_after)
+    of = "day" if charge.rate.whole else "minute"
+    limit = f"{charge.rate.limit} {charge.kind} a {of} for this {charge.whose}"
+    if math.isinf(decision.retry_after):
+        advice = "Ask for less at once." if charge.rate.limit else "Ask the operator for another limit."
+        return RateLimited(
+            f"Request too large: it needs {charge.cost} {charge.kind}, and the limit is {limit}. {advice}",
+            retry_after=LONGEST_WAIT,
+            should_retry=False,
+        )
+    wait = go_duration(decision.retry_after).decode()
+    return RateLimited(
+        f"Rate limit reached: {limit}, {decision.remaining} left, {charge.cost} needed. Try again in {wait}.",
+        retry_after=min(decision.retry_after, LONGEST_WAIT),
+        should_retry=False if charge.rate.whole else None,
+    )
+
+
+def _slot_refusal(slots: Sequence[Slot], held: Sequence[int]) -> RateLimited:
+    slot = next(slot for slot, count in zip(slots, held, strict=True) if count >= slot.limit)
+    return RateLimited(
+        f"Too many requests at once: the limit is {slot.limit} under way for this {slot.whose}. Try again when one has finished.",
+        code="concurrency_limit_exceeded",
+        retry_after=SLOT_WAIT,
+        should_retry=None if slot.limit else False,
+    )
+
+
+def go_duration(seconds: float) -> bytes:
+    """`250ms`, `1s`, `1.5s`, `6m0s`, `1h0m0s`: as Go prints a duration, rounded up to milliseconds. What never comes is a day."""
+    total = math.ceil(min(max(seconds, 0.0), 86_400.0) * 1000 - 1e-6)
+    if total < 1000:
+        return b"%dms" % total if total else b"0s"
+    minutes, ms = divmod(total, 60_000)
+    text = f"{ms / 1000:.3f}".rstrip("0").rstrip(".") + "s"
+    if minutes:
+        hours, minutes = divmod(minutes, 60)
+        text = (f"{hours}h" if hours else "") + f"{minutes}m" + text
+    return text.encode()
