@@ -242,7 +242,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-NOT_SETTINGS = frozenset({"HOME", "CACHE_HOME", "API_KEY", "BASE_URL"})  # the engine installer's and the clients' own variables
+NOT_SETTINGS = frozenset({"HOME", "CACHE_HOME", "TORCH_INDEX", "API_KEY", "BASE_URL"})  # the engine installer's and the clients' own variables
 
 
 def _nest(path: list[str], value: Any) -> dict[str, Any]:
