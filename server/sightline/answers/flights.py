@@ -20,10 +20,10 @@ import structlog
 from sightline.answers.flight import Flight, Place
 from sightline.errors import EngineError, Unavailable
 from sightline.wire.folding import NotExpandable, expand
-from sightline.wire.reply import Event, Reply, Whole
+from sightline.wire.reply import Event, Reply, Told, Whole
 
 Call = Callable[[], Awaitable[Reply]]
-Landed = Callable[[bytes], Awaitable[object]]
+Landed = Callable[[bytes], Awaitable[bool]]
 
 
 class Lease(Protocol):
@@ -33,7 +33,9 @@ class Lease(Protocol):
         """None when this flight is to ask the engine, or the answer that another gateway's call gave meanwhile."""
         ...
 
-    async def give_back(self) -> None: ...
+    async def give_back(self, *, barren: bool) -> None:
+        """`barren`: the engine was asked and gave nothing that could be kept."""
+        ...
 
 
 class Flights:
@@ -53,8 +55,8 @@ class Flights:
     def board(self, key: str | None, *, stream: bool, call: Call, landed: Landed | None = None, lease: Lease | None = None) -> "Ride":
         """A place on the flight `key`, or on a new one that asks with `call` (in the mode `stream`); with key None always a new one.
 
-        `landed` and `lease` are those of the rider who starts the flight. Nothing is awaited here: `Ride.reply` waits. Raises Unavailable
-        after `close`.
+        `landed` keeps the whole answer and tells whether it did; it and `lease` are those of the rider who starts the flight. Nothing
+        is awaited here: `Ride.reply` waits. Raises Unavailable after `close`.
         """
         if self._closed:
             raise _shutting_down()
@@ -103,13 +105,15 @@ class Flights:
             del self._board[flight.key]
 
     async def _fly(self, flight: Flight, call: Call, landed: Landed | None, lease: Lease | None) -> None:
+        barren = False
         try:
             try:
                 await _ask(flight, call, lease)
                 flight.answered = True
-                if landed is not None and flight.completion is not None and not flight.borrowed:
-                    await _land(flight.completion, landed)
+                if not flight.borrowed:
+                    barren = not (landed is not None and flight.completion is not None and await _land(flight.completion, landed))
             except Exception as error:  # noqa: BLE001  whatever it is, it is the riders' to raise
+                barren = True
                 self._forget(flight)
                 flight.end(error)
             except asyncio.CancelledError:
@@ -119,7 +123,7 @@ class Flights:
             flight.end()
         finally:
             if lease is not None:
-                await lease.give_back()
+                await lease.give_back(barren=barren)
 
 
 class Ride:
@@ -137,7 +141,6 @@ class Ride:
         self._landed = landed
         self._joined = joined
         self._place = Place(0 if stream else None)
-        self._expanded: tuple[Event, ...] | None = None
         flight.places.add(self._place)
 
     @property
@@ -158,13 +161,12 @@ class Ride:
             completion = self._flight.completion
             self.leave()
             stamp = _stamp.decode(completion)
-            self._expanded = expand(completion, id=stamp.id, created=stamp.created)
+            return Told(expand(completion, id=stamp.id, created=stamp.created))
         except (NotExpandable, msgspec.DecodeError):
             return await self._change_flight()
         except BaseException:
             self.leave()
             raise
-        return self
 
     def leave(self) -> None:
         """Gives the place up; may be called again."""
@@ -175,11 +177,6 @@ class Ride:
 
     async def __anext__(self) -> tuple[Event, ...]:
         position = self._place.position or 0
-        if self._expanded is not None:
-            if position:
-                raise StopAsyncIteration
-            self._place.position = 1
-            return self._expanded
         try:
             events = await self._flight.batch(position)
         except BaseException:
@@ -222,11 +219,12 @@ async def _ask(flight: Flight, call: Call, lease: Lease | None) -> None:
         await flight.read(reply)
 
 
-async def _land(completion: bytes, landed: Landed) -> None:
+async def _land(completion: bytes, landed: Landed) -> bool:
     try:
-        await landed(completion)
+        return await landed(completion)
     except Exception:  # noqa: BLE001  an answer that could not be kept is an answer all the same
         structlog.get_logger(__name__).exception("answer.not_kept")
+        return False
 
 
 def _shutting_down() -> Unavailable:
