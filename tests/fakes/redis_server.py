@@ -15,11 +15,12 @@ START_SECONDS = 15.0
 class RedisServer:
     """`arguments` are redis-server's own (`--requirepass x`). Keeps its port and folder over restarts; saves nothing unless told."""
 
-    def __init__(self, folder: Path, *arguments: str, sentinel: bool = False) -> None:
+    def __init__(self, folder: Path, *arguments: str, sentinel: bool = False, tls: bool = False) -> None:
         self.folder = folder
         self.port = free_port()
         self._arguments = arguments
         self._sentinel = sentinel
+        self._ports = ("--port", "0", "--tls-port", str(self.port)) if tls else ("--port", str(self.port))
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
@@ -36,13 +37,12 @@ class RedisServer:
         program = shutil.which("redis-server")
         assert program, "these tests need redis-server"
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [program, "--port", str(self.port)]
         if self._sentinel:  # a Sentinel keeps its state in its file of settings
             file = self.folder / "sentinel.conf"
             file.write_text("\n".join(self._arguments) + f"\nport {self.port}\nbind 127.0.0.1\n")
             command = [program, str(file), "--sentinel"]
         else:
-            command += ["--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "", *self._arguments, *more]
+            command = [program, *self._ports, "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "", *self._arguments, *more]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
         limit = time.monotonic() + START_SECONDS
@@ -85,6 +85,24 @@ class RedisServer:
     def restart(self, *more: str) -> None:
         self.kill()
         self.start(*more)
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for localhost, and its key, as PEM files."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    made += [
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        "-keyout",
+        str(key),
+        "-out",
+        str(certificate),
+    ]
+    subprocess.run(made, check=True, capture_output=True, timeout=30)
+    return certificate, key
 
 
 def free_port() -> int:

@@ -78,6 +78,11 @@ class RedisStore:
         self._unlogged = 0
         self._put, self._forget, self._acquire, self._release = (Script(name) for name in ("put", "forget", "acquire", "release"))
 
+    @property
+    def one_slot(self) -> bool:
+        """Whether a script may touch any keys together: not in a Cluster."""
+        return self._link.one_slot
+
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
         if not keys:
             return []
