@@ -1,17 +1,19 @@
 """Limits that replicas share are exact while Redis answers, and never too generous when it does not. A real redis-server."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
+from pydantic import SecretStr
 from tests.fakes.redis_server import RedisServer
 
 from sightline.errors import RateLimited
 from sightline.limits.callers import Caller
 from sightline.limits.limiter import Cost, Limiter, Permit
 from sightline.limits.quotas import MemoryQuotas
-from sightline.limits.shared import RedisQuotas, ReplicatedQuotas
+from sightline.limits.shared import RedisQuotas, ReplicatedQuotas, open_quotas
 from sightline.settings import Allowance, Cache
 from sightline.store.open import open_store
 from sightline.store.redis import RedisStore
@@ -208,3 +210,20 @@ async def test_a_replica_that_leaves_is_counted_no_more(replicas: tuple[Replica,
     await other.quotas.beat()
 
     assert other.quotas.replicas == 1
+
+
+@pytest.mark.parametrize("keys", [None, base64.b64encode(b"k" * 32).decode()], ids=["plain", "sealed"])
+async def test_the_quotas_that_go_with_a_store_look_up_what_it_keeps(redis_server: RedisServer, keys: str | None) -> None:
+    """Together with the limits in one round trip, or before them where the value has to be opened."""
+    cache, metrics = Cache(timeout=1.0, encryption_keys=None if keys is None else SecretStr(keys)), Metrics()
+    store = open_store(redis_server.url, cache, metrics)
+    limiter = Limiter(open_quotas(store, cache, metrics), metrics, lambda: 0.0)
+    await store.put("answer", b"kept", 60)
+    someone = caller(requests_per_minute=10, tokens_per_minute=10)
+
+    permit = await limiter.take(someone, Cost(5), ["answer"], answer=True)
+
+    assert permit.values == [b"kept"]
+    assert dict(permit.headers())[b"x-ratelimit-remaining-tokens"] == b"10"
+    await limiter.close()
+    await store.close()

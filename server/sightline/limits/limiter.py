@@ -115,23 +115,23 @@ class Limiter:
         return await self._take(caller, Order(charges, _slots(plan)))
 
     async def run(self) -> None:
-        """Renews the leases of slots in use, for ever; its owner cancels it."""
+        """Renews the leases of slots in use, for ever; its owner cancels it and then awaits `close`."""
         while True:
-            await asyncio.sleep(LEASE / 3)
+            await self._quotas.beat()
             await self.renew()
+            await asyncio.sleep(LEASE / 3)
 
     async def renew(self) -> None:
         for permit in list(self._holding):
             taken = permit.verdict.taken
-            try:
+            with contextlib.suppress(StoreError):  # the leases outlast two renewals
                 await taken.by.settle((), renewed=taken.order.slots)
-            except StoreError:
-                return  # the leases outlast two renewals
 
     async def close(self) -> None:
         """Waits until everything is settled; each settlement is as short as the store's time limit."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))
+        await self._quotas.leave()
 
     def end(self, permit: Permit, changes: Sequence[Charge]) -> None:
         self._holding.discard(permit)

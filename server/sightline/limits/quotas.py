@@ -87,6 +87,14 @@ class Quotas(Protocol):
         """Adds each change's cost (negative gives back) to its rate, gives slots back, and renews others' leases."""
         ...
 
+    async def beat(self) -> None:
+        """A sign of life, to be given a few times within a lease; where replicas share, it counts them. Never raises."""
+        ...
+
+    async def leave(self) -> None:
+        """The last call: this replica is counted no more. Never raises."""
+        ...
+
 
 def judged(order: Order, levels: Sequence[Level], now: float, *, admitted: bool) -> list[Decision]:
     """What the levels mean for the charges; when the order was refused, nothing was taken, and what would have fitted shows its level."""
@@ -136,6 +144,12 @@ class MemoryQuotas:
                 self._held.pop(slot.key, None)
         for slot in renewed:
             self._held.setdefault(slot.key, {})[slot.owner] = now + slot.lease
+
+    async def beat(self) -> None:
+        """There is nobody else."""
+
+    async def leave(self) -> None:
+        """As `beat`."""
 
     def note(self, charge: Charge, level: Level, now: float) -> None:
         """Keeps a level, and forgets a few that have become empty since they were last used: their keys may never come again."""

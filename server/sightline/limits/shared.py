@@ -4,7 +4,6 @@ Taking and looking a kept answer up are one round trip. All keys of a tenant car
 them together; there the look-up, which lies elsewhere, goes first.
 """
 
-import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,35 +12,46 @@ import structlog
 
 from sightline.limits.gcra import Level
 from sightline.limits.quotas import Charge, MemoryQuotas, Order, Quotas, Slot, Taken, judged
-from sightline.store.base import StoreError
+from sightline.settings import Cache
+from sightline.store.base import OperableStore, Store, StoreError
+from sightline.store.open import SLACK_BYTES
 from sightline.store.redis import RedisStore, Script
 from sightline.telemetry.metrics import Metrics
 
 PREFIX = "sightline:limits:"
-BEAT = 5.0  # seconds between a replica's signs of life
-ALIVE = 3 * BEAT  # seconds after which a replica without one is no longer counted
+ALIVE = 30.0  # seconds after its last sign of life that a replica is still counted
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("sightline.limits.shared")
+
+
+def open_quotas(store: OperableStore, cache: Cache, metrics: Metrics) -> Quotas:
+    """The quotas that go with a store: in memory, or shared over Redis with a local part for when it is away."""
+    inner = getattr(store, "inner", store)  # of a store that seals its values, whose module is only there with its extra
+    if not isinstance(inner, RedisStore):
+        return MemoryQuotas(store)
+    kept = store if inner is not store or not inner.one_slot else None
+    return ReplicatedQuotas(RedisQuotas(inner, largest=cache.value_bytes + SLACK_BYTES, kept=kept), MemoryQuotas(), metrics)
 
 
 class RedisQuotas:
     """`clock` None leaves the time to Redis, so that replicas whose clocks differ agree; tests give their own.
 
-    `largest` is the longest value that a look-up brings, in bytes; `together` False when look-ups lie on other servers (a Cluster).
+    `largest` is the longest value that a look-up brings, in bytes. `kept` answers look-ups when the script cannot, in a round trip of
+    their own: in a Cluster they lie on other servers, and sealed values have to be opened.
     """
 
-    def __init__(self, store: RedisStore, *, largest: int, together: bool = True, clock: Callable[[], float] | None = None) -> None:
+    def __init__(self, store: RedisStore, *, largest: int, kept: Store | None = None, clock: Callable[[], float] | None = None) -> None:
         self._store = store
         self._largest = largest
-        self._together = together
+        self._kept = kept
         self._clock = clock
         self._take, self._settle = Script("take"), Script("settle")
 
     async def take(self, order: Order) -> Taken:
         values: list[bytes | None] | None = None
         lookups = order.lookups
-        if lookups and not (self._together and (order.charges or order.slots)):
-            values = await self._store.get(lookups)
+        if lookups and (self._kept is not None or not (order.charges or order.slots)):
+            values = await (self._kept or self._store).get(lookups)
             lookups = ()
             order = order.after(values)
             if not (order.charges or order.slots):
@@ -71,6 +81,12 @@ class RedisQuotas:
             args += [slot.owner, repr(slot.lease)]
         keys = [*[change.key for change in changes], *[slot.key for slot in (*back, *renewed)]]
         await self._store.evaluate("settle", self._settle, keys, args)
+
+    async def beat(self) -> None:
+        """Alone it counts nobody: `ReplicatedQuotas` does."""
+
+    async def leave(self) -> None:
+        """As `beat`."""
 
     def _now(self) -> str:
         return "" if self._clock is None else repr(self._clock())
@@ -115,12 +131,6 @@ class ReplicatedQuotas:
         except StoreError:
             return  # the last known number stands
         self.replicas = taken.held[0] + 1
-
-    async def run(self) -> None:
-        """Beats for ever; its owner cancels it, and awaits `leave`."""
-        while True:
-            await self.beat()
-            await asyncio.sleep(BEAT)
 
     async def leave(self) -> None:
         try:

@@ -249,6 +249,12 @@ class _Slow:
     async def settle(self, changes: Sequence[Charge], back: Sequence[Slot] = (), renewed: Sequence[Slot] = ()) -> None:
         await self._quotas.settle(changes, back, renewed)
 
+    async def beat(self) -> None:
+        await self._quotas.beat()
+
+    async def leave(self) -> None:
+        await self._quotas.leave()
+
 
 async def test_a_client_who_leaves_while_it_is_taken_leaves_no_slot_behind(limits: Limits) -> None:
     someone = caller(own=Allowance(concurrent_requests=1))

@@ -111,7 +111,7 @@ def test_memory_and_lua_agree_step_by_step(
         kept = MemoryStore(10_000, LARGEST)
         for one in (kept, store):
             await one.put("kept", b"an answer", 3600)
-        memory, redis = MemoryQuotas(kept, clock), RedisQuotas(store, largest=LARGEST, together=together, clock=clock)
+        memory, redis = MemoryQuotas(kept, clock), RedisQuotas(store, largest=LARGEST, kept=None if together else store, clock=clock)
         for wait, step in steps:
             clock.now += wait
             if isinstance(step, Order):
