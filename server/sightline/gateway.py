@@ -23,7 +23,7 @@ from sightline.settings import Cache as CacheSettings
 from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Record
 from sightline.wire.folding import expand, stamp
-from sightline.wire.protocol import Base64, ChatRequest, PictureSource, engine_body
+from sightline.wire.protocol import Base64, ChatRequest, EngineQuestion, PictureSource
 from sightline.wire.reply import Reply, Told, Whole
 
 
@@ -77,16 +77,11 @@ class Gateway:
             (_mark("picture", caller.tenant, found.image_hash), await self._data_uri(source, found))
             for source, found in zip(request.pictures, pictures, strict=True)
         ]
-        body = engine_body(request, ready, _mark("tenant", caller.tenant))
+        question = EngineQuestion(request, ready, _mark("tenant", caller.tenant))
         asked = time.perf_counter()
         try:
-            answered = await self._pool.ask(
-                body,
-                model=request.model,
-                affinity=pictures[0].image_hash if pictures else None,
-                stream=request.stream,
-                request_id=record.request_id,
-            )
+            affinity = pictures[0].image_hash if pictures else None
+            answered = await self._pool.ask(question, affinity=affinity, request_id=record.request_id)
         finally:
             record.engine_wait += time.perf_counter() - asked
         record.engine = answered.engine

@@ -16,10 +16,12 @@ from blake3 import blake3
 
 from sightline.engines.client import Client, NotAnswered
 from sightline.engines.health import Health, RetryBudget
-from sightline.errors import EngineError, EngineTimeout, NotFound, SightlineError, Unavailable
+from sightline.engines.reuse import Reuse, is_miss
+from sightline.errors import EngineError, EngineRefused, EngineTimeout, NotFound, SightlineError, Unavailable
 from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
-from sightline.wire.reply import Event, Reply, Stream
+from sightline.wire.protocol import EngineQuestion
+from sightline.wire.reply import Event, Reply, Stream, Whole
 
 _log = structlog.get_logger()
 
@@ -42,6 +44,7 @@ class Member:
         self.models: dict[str, dict[str, Any]] = {}
         self.calls = 0
         self.health = Health()
+        self.reuse = Reuse()
         self.gauge = metrics.engine_up.labels(self.name)
         self.gauge.set(0)
 
@@ -54,6 +57,7 @@ class Member:
             except SightlineError:
                 up = bool(self.models)
         if up != self.up:
+            self.reuse.clear()  # another process may be answering there now
             _log.log(20 if up else 30, "engine.up" if up else "engine.down", engine=self.name, models=sorted(self.models))
         self.up = up
         self.gauge.set(up)
@@ -111,28 +115,28 @@ class Pool:
             raise Unavailable("No engine is ready yet.", retry_after=2)
         raise NotFound(f"The model {model[:100]!r} does not exist. Served here: {', '.join(known)}.", code="model_not_found", param="model")
 
-    async def ask(self, body: bytes, *, model: str, affinity: str | None, stream: bool, request_id: str) -> Answered:
+    async def ask(self, question: EngineQuestion, *, affinity: str | None, request_id: str) -> Answered:
         """Asks one engine, and once more where that can help. Returns when the answer has begun. Raises SightlineError."""
         self._budget.request()
         tried: list[Member] = []
         while True:
-            member = self._choose(model, affinity, tried)
+            member = self._choose(question.model, affinity, tried)
             try:
-                return Answered(await self._ask(member, body, model=model, stream=stream, request_id=request_id), member.name)
+                return Answered(await self._ask(member, question, request_id), member.name)
             except _FAILURES as error:
-                another = any(other is not member and other.up and model in other.models for other in self.members)
+                another = any(other is not member and other.up and question.model in other.models for other in self.members)
                 if tried or not (another or isinstance(error, NotAnswered)) or not self._budget.take(self._clock()):
                     raise
                 tried.append(member)
                 self._metrics.engine_retries.labels(error.code).inc()
 
-    async def _ask(self, member: Member, body: bytes, *, model: str, stream: bool, request_id: str) -> Reply:
+    async def _ask(self, member: Member, question: EngineQuestion, request_id: str) -> Reply:
         started = self._clock()
         member.health.asked(started)
         member.calls += 1
-        ended = _Ended(member, self._metrics.engine_duration.labels(member.name, model), self._clock, started)
+        ended = _Ended(member, self._metrics.engine_duration.labels(member.name, question.model), self._clock, started)
         try:
-            reply = await member.client.chat(body, stream=stream, request_id=request_id)
+            reply = await self._chat(member, question, request_id)
         except _FAILURES as error:
             member.health.failed(self._clock())
             self._metrics.backend_errors.labels("engine", error.code).inc()
@@ -143,9 +147,23 @@ class Pool:
             ended()
             raise
         member.health.succeeded(self._clock())
-        if stream:
-            return _Counted(reply, ended)  # type: ignore[arg-type]  # a streamed question gets a Stream
-        ended()
+        if isinstance(reply, Whole):
+            ended()
+            return reply
+        return _Counted(reply, ended)
+
+    async def _chat(self, member: Member, question: EngineQuestion, request_id: str) -> Reply:
+        """Names the pictures that the engine has; where it has let go of one, sends them all."""
+        known = member.reuse.known(question.uuids, self._clock())
+        try:
+            reply = await member.client.chat(question.body(known), stream=question.stream, request_id=request_id)
+        except EngineRefused as refused:
+            if not (known and is_miss(refused)):
+                raise
+            member.reuse.missed(question.uuids, self._clock())
+            self._metrics.engine_retries.labels("picture_gone").inc()
+            reply = await member.client.chat(question.body(()), stream=question.stream, request_id=request_id)
+        member.reuse.answered(question.uuids, reused=bool(known))
         return reply
 
     def _choose(self, model: str, affinity: str | None, tried: Sequence[Member]) -> Member:

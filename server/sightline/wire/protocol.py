@@ -6,7 +6,7 @@ JSON string; whatever does not turn out to be a picture (text that quotes a data
 """
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,29 +62,45 @@ def parse(data: bytes | bytearray, limits: Requests, pictures: int) -> ChatReque
     return request
 
 
-def engine_body(request: ChatRequest, pictures: Sequence[tuple[str, Sequence[Base64]]], salt: str | None) -> bytes:
-    """The JSON for the engine: `pictures` are (uuid, pieces of the data URI), one for each of the request's."""
-    body = dict(request.body)
-    if pictures:
-        body["messages"] = [_with_pictures(message, pictures) for message in body["messages"]]
-    if request.stream:
-        body["stream_options"] = {"include_usage": True}
-    if salt is not None:
-        body["cache_salt"] = salt
-    return _encode(body)
+@dataclass(frozen=True, slots=True)
+class EngineQuestion:
+    """A request as an engine is asked it: `pictures` holds (uuid, pieces of the data URI) for each of the request's."""
 
+    request: ChatRequest
+    pictures: Sequence[tuple[str, Sequence[Base64]]]
+    salt: str
 
-def _with_pictures(message: dict[str, Any], pictures: Sequence[tuple[str, Sequence[Base64]]]) -> dict[str, Any]:
-    content = message.get("content")
-    if not isinstance(content, list) or not any(part["type"] == "image_url" for part in content):
-        return message
-    parts = []
-    for part in content:
-        if part["type"] == "image_url":
-            uuid, pieces = pictures[int(part["image_url"]["url"].removeprefix("picture:"))]
-            part = {"type": "image_url", "image_url": {"url": msgspec.Raw(b"".join((b'"', *pieces, b'"')))}, "uuid": uuid}  # noqa: PLW2901
-        parts.append(part)
-    return {**message, "content": parts}
+    @property
+    def model(self) -> str:
+        return self.request.model
+
+    @property
+    def stream(self) -> bool:
+        return self.request.stream
+
+    @property
+    def uuids(self) -> list[str]:
+        return [uuid for uuid, _ in self.pictures]
+
+    def body(self, known: Container[str] = ()) -> bytes:
+        """The JSON for the engine; a picture that is `known` there goes by its uuid alone."""
+        body = {**self.request.body, "cache_salt": self.salt}
+        if self.pictures:
+            body["messages"] = [self._with_pictures(message, known) for message in body["messages"]]
+        if self.request.stream:
+            body["stream_options"] = {"include_usage": True}
+        return _encode(body)
+
+    def _with_pictures(self, message: dict[str, Any], known: Container[str]) -> dict[str, Any]:
+        content = message.get("content")
+        if not isinstance(content, list):
+            return message
+        return {**message, "content": [self._picture(part, known) if part["type"] == "image_url" else part for part in content]}
+
+    def _picture(self, part: dict[str, Any], known: Container[str]) -> dict[str, Any]:
+        uuid, pieces = self.pictures[int(part["image_url"]["url"].removeprefix("picture:"))]
+        url = None if uuid in known else {"url": msgspec.Raw(b"".join((b'"', *pieces, b'"')))}
+        return {"type": "image_url", "image_url": url, "uuid": uuid}
 
 
 def _cut(data: bytes | bytearray) -> tuple[bytes | bytearray, list[memoryview]]:
