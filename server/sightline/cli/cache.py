@@ -6,13 +6,9 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from sightline.answers.cache import Cache
-from sightline.answers.keys import pattern
 from sightline.cli.serve import ConfigFile
 from sightline.settings import Settings, SettingsError, load
 from sightline.store.base import OperableStore, StoreError
-from sightline.store.open import open_store
-from sightline.telemetry.metrics import Metrics
 
 app = typer.Typer(no_args_is_help=True, help="Look at and clear the result cache in Redis.")
 Store = Annotated[str | None, typer.Option(help="The store's URL. Default: the setting `store`.")]
@@ -45,6 +41,10 @@ def purge(
     if image and not tenant:
         raise SettingsError("purge: --image needs --tenant, since every tenant has answers of its own ('anonymous' without keys)")
 
+    from sightline.answers.cache import Cache
+    from sightline.answers.keys import pattern
+    from sightline.telemetry.metrics import Metrics
+
     async def forget(opened: OperableStore, settings: Settings) -> int:
         if image and tenant and not model:
             return await Cache(opened, settings.cache, Metrics()).forget_image(tenant, image)
@@ -54,6 +54,9 @@ def purge(
 
 
 def _with_store(url: str | None, config: ConfigFile, work: Callable[[OperableStore, Settings], Awaitable[T]]) -> T:
+    from sightline.store.open import open_store
+    from sightline.telemetry.metrics import Metrics
+
     settings = load(config, flags={"store": url})
     address = settings.store.get_secret_value()
     if address.startswith("memory:"):

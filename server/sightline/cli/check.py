@@ -6,14 +6,14 @@ import typer
 from pydantic import SecretStr
 
 from sightline.cli.serve import ConfigFile
-from sightline.http.middleware import Lifecycle
 from sightline.settings import Settings, load, names
-from sightline.telemetry.metrics import Metrics
 
 
 def check_config(config: ConfigFile = None) -> None:
     """Read all settings as `serve` would, and print those that are not at their defaults. Exit status 2 when one is wrong."""
     from sightline.app import create_app
+    from sightline.http.middleware import Lifecycle
+    from sightline.telemetry.metrics import Metrics
 
     settings = load(config)
     create_app(settings, Metrics(), Lifecycle())  # key file, store URL, encryption keys

@@ -5,16 +5,9 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import structlog
 import typer
-from prometheus_client import start_http_server
 
-from sightline.app import create_app
-from sightline.http import server
-from sightline.http.middleware import Lifecycle
 from sightline.settings import Settings, load
-from sightline.telemetry import logs
-from sightline.telemetry.metrics import Metrics
 
 # Bodies above 128 KB make glibc map and unmap memory for each request: reading 1 MB costs 1510 µs of CPU without these, 237 with them.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "268435456", "MALLOC_TOP_PAD_": "67108864"}
@@ -62,6 +55,16 @@ def _interpreter_flags() -> list[str]:
 
 def run(settings: Settings) -> None:
     """Listens, serves and drains. Raises SettingsError before it has begun."""
+    # Here, so that the other commands start in a third of the time.
+    import structlog
+    from prometheus_client import start_http_server
+
+    from sightline.app import create_app
+    from sightline.http import server
+    from sightline.http.middleware import Lifecycle
+    from sightline.telemetry import logs
+    from sightline.telemetry.metrics import Metrics
+
     metrics, lifecycle = Metrics(), Lifecycle()
     app = create_app(settings, metrics, lifecycle)
     listener = server.bind(settings.host, settings.port)

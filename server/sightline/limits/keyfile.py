@@ -17,14 +17,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sightline.settings import Allowance
+from sightline.settings import Allowance, SettingsError
 
 Scope = Literal["chat", "cache:purge", "metrics"]
 Priority = Literal["high", "normal", "low"]
 Masked = Literal["phone", "email", "id_card", "bank_card"]
 
 
-class KeyFileError(Exception):
+class KeyFileError(SettingsError):
     """The key file is wrong; the message is one line that names file, entry and fix."""
 
 
