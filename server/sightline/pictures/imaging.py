@@ -28,8 +28,9 @@ from sightline.pictures.policy import Policy, fit, is_document
 PIXELS_CONTEXT = "sightline 2026 picture: prepared pixels"
 # What turns bytes into pixels; replicas that differ in it do not share what they know about bytes.
 DECODERS = f"pillow {PIL.__version__} jpeg {features.version('jpg')} webp {features.version('webp')}"
-# Bytes a pixel, as sent. Screenshots, charts and scans in PNG or lossless WebP stay below; photos, which would be large, do not.
-SMALL_LOSSLESS = 1.5
+# What came losslessly stays so up to so many bytes, or so many a pixel as sent: screenshots, charts and scans, not large photos.
+SMALL_BYTES = 64 * 2**10
+SMALL_BYTES_PER_PIXEL = 1.5
 
 Box = tuple[float, float, float, float]
 
@@ -175,7 +176,7 @@ def _encode(image: Image.Image, header: Header, sent: int, policy: Policy) -> tu
     """(media type, file): PNG where the picture came losslessly and that was small, JPEG without chroma subsampling otherwise."""
     image.info = {}  # Pillow would write comments and profiles that it finds here
     file = BytesIO()
-    if header.lossless and sent <= SMALL_LOSSLESS * header.pixels:
+    if header.lossless and sent <= max(SMALL_BYTES, SMALL_BYTES_PER_PIXEL * header.pixels):
         image.save(file, "PNG", compress_level=3)
         return MEDIA_TYPES["png"], file.getvalue()
     image.save(file, "JPEG", quality=policy.quality, subsampling=0)

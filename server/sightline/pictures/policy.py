@@ -18,7 +18,7 @@ FLAT = 9
 TILE = 32
 STROKES_IN_TEXT = 0.12
 FLAT_IN_TEXT = 0.35
-TEXT_IN_DOCUMENT = 0.12
+TEXT_IN_DOCUMENT = 0.08
 
 
 @dataclass(frozen=True, slots=True)
