@@ -7,6 +7,7 @@ stream ends with an error.
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -259,6 +260,7 @@ def _code(status: int, message: str) -> str:
 
 def _seconds(value: str | None) -> float:
     try:
-        return min(max(float(value or 1), 0.0), 120.0)
+        seconds = float(value or 1)
     except ValueError:
         return 1.0
+    return min(max(seconds, 0.0), 120.0) if math.isfinite(seconds) else 1.0

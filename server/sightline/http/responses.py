@@ -42,6 +42,8 @@ def render(error: SightlineError) -> tuple[int, Headers, bytes]:
     if retry_after is not None:
         seconds = min(max(retry_after, 0.001), MAX_RETRY_AFTER)
         headers += [(b"retry-after", b"%d" % math.ceil(seconds)), (b"retry-after-ms", b"%d" % math.ceil(seconds * 1e3))]
+    if error.status == HTTPStatus.REQUEST_TIMEOUT:
+        headers.append((b"connection", b"close"))  # RFC 9110 §15.5.9: the rest of the body may still come, and would be read as a request
     if error.should_retry is not None:
         headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
     return error.status, headers, _encode(error.body())

@@ -32,6 +32,7 @@ def build(gateway: Gateway, chat: App, settings: Settings, metrics: Metrics, lif
         openapi_url="/openapi.json" if settings.docs else None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
         exception_handlers={
             SightlineError: _render,
             HTTPException: _render_http,
@@ -90,7 +91,9 @@ async def _render(_: Request, error: Any) -> Response:
 async def _render_http(request: Request, error: Any) -> Response:
     """The framework's own refusals in our shape."""
     if error.status_code == 405:
-        return await _render(request, MethodNotAllowed(f"{request.method} is not allowed here."))
+        response = await _render(request, MethodNotAllowed(f"{request.method} is not allowed here; {error.headers['Allow']} is."))
+        response.headers["allow"] = error.headers["Allow"]  # RFC 9110 §15.5.6
+        return response
     if error.status_code == 404:
         return await _render(request, NotFound(f"There is nothing at {request.url.path[:100]}. GET /openapi.json lists what there is."))
     return await _render(

@@ -53,9 +53,13 @@ class Decoder:
 
 
 def _lines(block: bytes) -> bytes | None:
-    """The data of an event in its general form, or None when it has no data line."""
-    data = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]
-    return b"\n".join(data) if data else None
+    """The data of an event in its general form, or None when it has no data line.
+
+    Lines are joined by a space where the standard has a line feed: between JSON's tokens both mean the same, and one line is what we write.
+    """
+    lines = block.removeprefix(b"\xef\xbb\xbf").split(b"\n")  # a stream may open with a byte order mark
+    data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
+    return b" ".join(data) if data else None
 
 
 class _Chunk(msgspec.Struct):
