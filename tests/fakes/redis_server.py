@@ -42,7 +42,20 @@ class RedisServer:
             file.write_text("\n".join(self._arguments) + f"\nport {self.port}\nbind 127.0.0.1\n")
             command = [program, str(file), "--sentinel"]
         else:
-            command = [program, *self._ports, "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "", *self._arguments, *more]
+            command = [
+                program,
+                *self._ports,
+                "--bind",
+                "127.0.0.1",
+                "--dir",
+                str(self.folder),
+                "--save",
+                "",
+                "--enable-protected-configs",
+                "yes",
+                *self._arguments,
+                *more,
+            ]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
         limit = time.monotonic() + START_SECONDS

@@ -35,7 +35,9 @@ def clustered(folder: Path) -> Iterator[RedisServer]:
     server = RedisServer(folder / "cluster", "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     for _ in serve(server):
         server.tell("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        limit = time.monotonic() + 15
         while b"cluster_state:ok" not in server.tell("CLUSTER", "INFO"):
+            assert time.monotonic() < limit
             time.sleep(0.01)
         yield server
 

@@ -17,8 +17,8 @@ for i = 1, last do
   end
   local score = now + ttl * 1000 + 60000000
   if old and tonumber(old) >= score then score = tonumber(old) + 1 end
+  redis.call('ZADD', group, string.format('%.0f', score), ARGV[1]) -- first of the writes: a full Redis refuses only that
   redis.call('ZREMRANGEBYSCORE', group, '-inf', string.format('%.0f', now))
-  redis.call('ZADD', group, string.format('%.0f', score), ARGV[1])
   if redis.call('PTTL', group) < ttl + 60000 then redis.call('PEXPIRE', group, string.format('%.0f', ttl + 60000)) end
 end
 if ARGV[3] then redis.call('SET', KEYS[#KEYS], ARGV[3], 'PX', ARGV[2]) end
