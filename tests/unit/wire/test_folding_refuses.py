@@ -1,0 +1,92 @@
+"""Exactly or not at all: what is not known to fold the same both ways is not folded, not expanded and not kept."""
+
+import json
+from typing import Any
+
+import pytest
+from tests.unit.answers.rig import chunk, chunks, completion
+
+from sightline.wire.folding import NotExpandable, expand, fold, is_whole
+from sightline.wire.reply import Event, Kind
+
+SAID = chunks("ok")
+
+
+def with_choice(**changes: Any) -> Event:
+    body = json.loads(SAID[1].data)
+    body["choices"][0] |= changes
+    return Event(Kind.DELTA, json.dumps(body).encode())
+
+
+def with_fields(**changes: Any) -> Event:
+    return Event(Kind.DELTA, json.dumps(json.loads(SAID[1].data) | changes).encode())
+
+
+ODD = {
+    "unknown delta field": chunk({"content": "x", "citations": [1]}),
+    "unknown choice field": with_choice(novelty=1),
+    "unknown chunk field": with_fields(novelty=1),
+    "log probabilities": with_choice(logprobs={"content": []}),
+    "token ids": with_choice(token_ids=[1]),
+    "prompt ids": with_fields(prompt_token_ids=[1]),
+    "another choice": with_choice(index=1),
+    "two choices": with_fields(choices=json.loads(SAID[1].data)["choices"] * 2),
+    "another answer's id": with_fields(id="chatcmpl-2"),
+    "another model": with_fields(model="other"),
+    "another role": chunk({"role": "user"}),
+    "error event": Event(Kind.DELTA, b'{"error": {"message": "no"}}'),
+    "not JSON": Event(Kind.DELTA, b"<html>"),
+    "tool call out of order": chunk({"tool_calls": [{"index": 1, "id": "a", "function": {"name": "f"}}]}),
+    "tool call without a name": chunk({"tool_calls": [{"index": 0, "id": "a", "function": {"arguments": "{}"}}]}),
+    "custom tool call": chunk({"tool_calls": [{"index": 0, "id": "a", "type": "custom", "function": {"name": "f"}}]}),
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_a_stream_with_something_odd_in_it_is_not_folded(odd: Event) -> None:
+    assert fold(tuple(SAID)) is not None
+    assert fold((*SAID[:2], odd, *SAID[2:])) is None
+
+
+def test_nulls_are_nothing() -> None:
+    """A field that is not known but null says nothing, so an engine's next version does not turn the cache off."""
+    assert fold((*SAID[:2], with_fields(novelty=None, choices=[]), *SAID[2:])) == fold(tuple(SAID))
+
+
+@pytest.mark.parametrize("missing", [0, -1, -2], ids=["role", "usage", "end"])
+def test_a_stream_that_lacks_something_is_not_folded(missing: int) -> None:
+    said = list(SAID)
+    del said[missing]
+    assert fold(tuple(said)) is None
+
+
+def test_text_after_the_end_is_not_folded() -> None:
+    assert fold((*SAID[:-1], SAID[1], SAID[-1])) is None
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter", "abort", "error"])
+def test_an_answer_that_was_cut_off_is_not_whole(reason: str) -> None:
+    assert is_whole(completion("ok"))
+    assert not is_whole(completion("ok", finish_reason=reason))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        completion("ok", audio={"id": "a"}),
+        completion("ok", annotations=[{"type": "url_citation"}]),
+        completion("ok").replace(b'"logprobs":null', b'"logprobs":{"content":[]}'),
+        completion("ok").replace(b'"metrics":null', b'"error":{"message":"no"}'),
+        completion("ok").replace(b'"kv_transfer_params":null', b'"kv_transfer_params":{"block":1}'),
+        completion("ok").replace(b'"choices":[', b'"choices":[{"index":0,"message":{"role":"a"},"finish_reason":"stop"},'),
+        completion("ok").replace(b'"choices":[', b'"choices":[],"other":['),
+        b'{"error":{"message":"no","type":"server_error"}}',
+        b"[" * 100_000,
+        b"",
+    ],
+    ids=["audio", "annotations", "logprobs", "error", "kv", "two choices", "other", "only an error", "nested", "empty"],
+)
+def test_a_completion_that_chunks_cannot_carry_is_refused(body: bytes) -> None:
+    assert not is_whole(body)
+    with pytest.raises(NotExpandable):
+        expand(body, id="x", created=1)
