@@ -1,0 +1,59 @@
+# Sightline. `make` shows what can be made; each target installs what it needs and finds it again the next time.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8080
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/gateway.stamp ## Start engine and gateway, ask a bundled picture a question, go on serving
+	@$(BIN)/sightline up --port $(PORT) --ask
+
+test: check $(VENV)/test.stamp programs node ## Run all tests: real vLLM, Redis and nginx included
+	@$(BIN)/sightline engine install --cpu
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/test.stamp ## Lint, types, and which module may import which
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary server tests clients loadtests deploy
+	@$(BIN)/lint-imports --no-logo --quiet 2>/dev/null || $(BIN)/lint-imports
+	@echo "check: format, lint, types and floors are right"
+
+bench: $(VENV)/test.stamp $(VENV)/load.stamp ## Measure the added latency beside a bare relay and other gateways
+	@$(BIN)/python loadtests/bench/run.py $(ARGS)
+
+lock: ## Pin all dependencies again (needs uv)
+	@for name in gateway:s3,encryption test:test load:load; do \
+	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	    $$(printf -- '--extra %s ' $$(echo $${name#*:} | tr , ' ')) pyproject.toml -o requirements/$${name%%:*}.txt; done
+
+programs: ## Install the programs that the tests start (Debian: redis-server, nginx, …), if they are missing
+	@deploy/programs.sh
+
+node: clients/openai-node/node_modules/.package-lock.json
+
+clients/openai-node/node_modules/.package-lock.json: clients/openai-node/package-lock.json
+	@npm ci --prefix clients/openai-node --no-audit --no-fund --silent && touch $@
+
+$(VENV)/bin/python:
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/gateway.stamp: requirements/gateway.txt pyproject.toml | $(VENV)/bin/python
+	@echo "installing the gateway into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@
+
+$(VENV)/test.stamp: requirements/test.txt $(VENV)/gateway.stamp
+	@echo "installing what the tests need into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@
+
+$(VENV)/load.stamp: requirements/load.txt $(VENV)/gateway.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@
+
+clean: ## Remove what was installed here (the engine's environment stays: see `sightline engine`)
+	@rm -rf $(VENV) clients/openai-node/node_modules .mypy_cache .ruff_cache .pytest_cache
+
+.PHONY: help demo test check bench lock programs node clean
+.DEFAULT_GOAL := help
