@@ -15,9 +15,9 @@ START_SECONDS = 15.0
 class RedisServer:
     """`arguments` are redis-server's own (`--requirepass x`). Keeps its port and folder over restarts; saves nothing unless told."""
 
-    def __init__(self, folder: Path, *arguments: str, sentinel: bool = False, tls: bool = False) -> None:
+    def __init__(self, folder: Path, *arguments: str, port: int = 0, sentinel: bool = False, tls: bool = False) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = port or free_port()
         self._arguments = arguments
         self._sentinel = sentinel
         self._ports = ("--port", "0", "--tls-port", str(self.port)) if tls else ("--port", str(self.port))
