@@ -60,9 +60,9 @@ class Intake:
             raise self._too_large()
         hold.upto(declared)
         message = await self._receive(receive)
-        if not message.get("more_body"):
-            return self._checked(message.get("body", b""), hold)
-        body = bytearray(message.get("body", b""))
+        body = self._checked(message.get("body", b""), hold)
+        if message.get("more_body"):
+            body = bytearray(body)
         while message.get("more_body"):
             message = await self._receive(receive)
             body += message.get("body", b"")
