@@ -7,11 +7,12 @@ an error that offers the nearest right one. A secret may be read from a file: `S
 import difflib
 import os
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 PREFIX = "SIGHTLINE_"
 
@@ -25,7 +26,14 @@ def _words(value: object) -> object:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
+def _networks(words: tuple[str, ...]) -> tuple[str, ...]:
+    for word in words:
+        ip_network(word)  # ValueError says what is wrong with it
+    return words
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Networks = Annotated[Words, AfterValidator(_networks)]
 
 
 class Group(BaseModel):
@@ -60,11 +68,11 @@ class Fetch(Group):
     enabled: bool = Field(True, description="whether pictures may be given as http(s) URLs")
     timeout: float = Field(10.0, gt=0, description="seconds for one picture, all redirects included")
     redirects: int = Field(3, ge=0, description="redirects followed, each checked anew")
-    ports: tuple[int, ...] = Field((80, 443), description="ports that may be dialled")
+    ports: Annotated[tuple[int, ...], BeforeValidator(_words)] = Field((80, 443), description="ports that may be dialled")
     allow_hosts: Words = Field(
         (), description="host names that may be dialled though their addresses are not public; `.example.org` allows all below it"
     )
-    allow_networks: Words = Field((), description="networks (CIDR) that may be dialled though they are not public")
+    allow_networks: Networks = Field((), description="networks (CIDR) that may be dialled though they are not public")
     per_host: int = Field(8, gt=0, description="pictures fetched from one host at once")
     concurrency: int = Field(64, gt=0, description="pictures fetched at once")
     keep_bytes: int = Field(64 * 2**20, ge=0, description="fetched bytes kept in memory for URLs that come again, in bytes")
@@ -136,6 +144,14 @@ class Allowance(Group):
 class Limits(Group):
     key: Allowance = Field(Allowance(), description="for each key (each client address without keys) that has none of its own")
     tenant: Allowance = Field(Allowance(), description="for each tenant, all its keys together")
+    requests_in_flight: int | None = Field(None, gt=0, description="requests in the gateway at once; more are refused with 503")
+    engine_requests: int | None = Field(None, gt=0, description="requests at the engines at once; others wait in the queue")
+    adaptive: bool = Field(
+        False, description="lower that number while engines answer slowly, and raise it again, up to `engine_requests` (or 1024)"
+    )
+    queue: int = Field(64, ge=0, description="requests that wait for a place at the engines; more are refused with 503")
+    queue_seconds: float = Field(1.0, gt=0, description="seconds a request may wait for a place; if it would be longer, it is refused")
+    engine_queue: int | None = Field(None, ge=0, description="requests waiting within the engines at which new ones are refused with 503")
 
 
 class Settings(Group):
@@ -242,7 +258,9 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-NOT_SETTINGS = frozenset({"HOME", "CACHE_HOME", "TORCH_INDEX", "API_KEY", "BASE_URL"})  # the engine installer's and the clients' own variables
+NOT_SETTINGS = frozenset(
+    {"HOME", "CACHE_HOME", "TORCH_INDEX", "API_KEY", "BASE_URL"}
+)  # the engine installer's and the clients' own variables
 
 
 def _nest(path: list[str], value: Any) -> dict[str, Any]:
