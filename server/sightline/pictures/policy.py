@@ -56,8 +56,8 @@ def fit(width: int, height: int, longest: int) -> tuple[int, int]:
     """The size with the same shape whose longest side is at most `longest`; never larger than it was."""
     if max(width, height) <= longest:
         return width, height
-    scale = longest / max(width, height)
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    larger = max(width, height)
+    return -(-width * longest // larger), -(-height * longest // larger)
 
 
 def is_document(image: Image.Image) -> bool:
