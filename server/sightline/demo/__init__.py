@@ -1,4 +1,4 @@
-"""What makes a first try possible without a GPU or a download of weights: a tiny vision-language model that real vLLM serves, and plates it can read.
+"""What a first try needs, without a GPU or a download of weights: a tiny vision-language model for real vLLM, and plates it can read.
 
 README.md beside this file is the model's card. Both functions give plain paths, since vLLM and a browser's upload want files;
 an installed wheel lies unpacked on disk, so the package's own folder is that path.
