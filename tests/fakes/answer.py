@@ -30,7 +30,13 @@ class Answer:
 def pictures(body: Body) -> list[str]:
     """A short digest of what each picture was sent as, in order."""
     found = [part for message in body.get("messages", ()) for part in _parts(message) if part.get("type") == "image_url"]
-    return [hashlib.sha256(json.dumps(part.get("image_url") or part.get("uuid")).encode()).hexdigest()[:8] for part in found]
+    return [hashlib.sha256(json.dumps(part.get("uuid") or part.get("image_url")).encode()).hexdigest()[:8] for part in found]
+
+
+def names(body: Body) -> list[tuple[str | None, bool]]:
+    """Each picture's uuid, and whether its bytes came with it; without them it is one that the engine should have."""
+    found = [part for message in body.get("messages", ()) for part in _parts(message) if part.get("type") == "image_url"]
+    return [(part.get("uuid"), bool(part.get("image_url"))) for part in found]
 
 
 def question(body: Body) -> str:

@@ -40,7 +40,8 @@ async def refuse_key(to: Connection) -> None:
     await to.write(_plain(401, b'{"error":"Unauthorized"}'))
 
 
-async def answer_chat(to: Connection, call: Call, models: tuple[str, ...]) -> None:
+async def answer_chat(to: Connection, call: Call, models: tuple[str, ...], kept: set[str]) -> None:
+    """`kept` are the names of the pictures that this engine has seen."""
     script = call.script
     if script.fault in BEFORE_HEAD:
         await asyncio.sleep(script.ttft)
@@ -52,6 +53,12 @@ async def answer_chat(to: Connection, call: Call, models: tuple[str, ...]) -> No
     if body["model"] not in models:
         message = f"The model `{body['model']}` does not exist. Valid aliases: {', '.join(models)}."
         return await to.write(_plain(404, json.dumps(answer.error(message, "NotFoundError", 404, "model")).encode()))
+    named = answer.names(body)
+    for index, (name, sent) in enumerate(named):
+        if not sent and name not in kept:
+            message = f"Cache miss for image at index {index} but data is not provided."
+            return await to.write(_plain(400, json.dumps(answer.error(message, "BadRequestError", 400)).encode()))
+    kept.update(name for name, _ in named if name)
     said = answer.answer_to(body, script.text, script.tokens)
     id_ = f"chatcmpl-{call.headers.get('x-request-id') or call.at.hex()}"
     speak = _stream if body.get("stream") else _whole

@@ -41,6 +41,7 @@ class FakeEngine:
         self.keep_bodies = True  # off for floods of large ones
         self.calls: list[Call] = []  # chat requests
         self.other_calls: list[Call] = []  # health checks, models, whatever else was tried
+        self.pictures: set[str] = set()  # the uuids of those it has seen; take one out and it is forgotten
         self.open: set[_Connection] = set()
         self.connections = 0  # accepted since the start
         self.changed = threading.Condition()
@@ -132,7 +133,7 @@ class _Connection(Connection):
         if engine.key and call.path.startswith("/v1") and call.headers.get("authorization") != f"Bearer {engine.key}":
             await refuse_key(self)
         elif chat:
-            await answer_chat(self, call, engine.models)
+            await answer_chat(self, call, engine.models, engine.pictures)
         else:
             await answer_plain(self, call, engine.models, engine.healthy)
         if not engine.keep_bodies:
