@@ -11,21 +11,17 @@ import math
 from collections.abc import Mapping
 from typing import Any, Self
 
-import aiohttp
 import msgspec
-from yarl import URL
 
 from sightline.deadline import Deadline
+from sightline.engines.connection import BrokenAnswer, CannotConnect, Connector, Disconnected, Response
 from sightline.errors import EngineError, EngineRefused, EngineTimeout, RateLimited, SightlineError, Unavailable
 from sightline.settings import Timeouts
 from sightline.wire import sse
 from sightline.wire.reply import Event, Reply, Whole
 
 MAX_ANSWER_BYTES = 16 * 2**20
-_KEEP_ALIVE = 4.0  # vLLM closes idle connections after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): leave first, or race with its close
 _LINGER = 5.0  # seconds an engine may leave a response open after its [DONE]
-_CHAT = "/v1/chat/completions"
-_RETRYABLE = (aiohttp.ServerDisconnectedError, ConnectionResetError, aiohttp.ClientOSError)
 
 
 class NotAnswered(EngineError):
@@ -38,28 +34,12 @@ class Client:
     def __init__(self, url: str, key: str | None, timeouts: Timeouts) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
         self._timeouts = timeouts
-        self._chat = URL(self.url + _CHAT)
-        self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if key:
-            self._headers["Authorization"] = f"Bearer {key}"
-        self._session: aiohttp.ClientSession | None = None
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect),
-                skip_auto_headers=("User-Agent", "Accept"),
-                auto_decompress=False,
-                trust_env=False,
-                read_bufsize=2**18,
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return self._session
+        self._connector = Connector(self.url, timeouts.connect)
+        self._authorization = f"Authorization: Bearer {key}\r\n".encode("ascii") if key else b""
+        self._headers = b"Content-Type: application/json\r\nAccept-Encoding: identity\r\n" + self._authorization
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        self._connector.close()
 
     async def chat(self, body: bytes, *, stream: bool, request_id: str) -> Reply:
         """Asks, and returns once the answer has begun (its first event) or, as JSON, is there. Raises SightlineError."""
@@ -71,15 +51,15 @@ class Client:
             raise EngineTimeout(f"The engine did not {'begin to answer' if stream else 'answer'} within {limit:g} s.") from None
 
     async def _chat_once(self, body: bytes, *, stream: bool, request_id: str) -> Reply:
-        response = await self._request("POST", self._chat, data=body, headers={**self._headers, "X-Request-Id": request_id})
+        response = await self._ask(b"POST", b"/v1/chat/completions", self._headers + b"X-Request-Id: %b\r\n" % request_id.encode(), body)
         try:
             if response.status != 200:
                 raise _refusal(response.status, await _read(response), response.headers)
-            if "Content-Encoding" in response.headers:
+            if b"content-encoding" in response.headers:
                 raise EngineError("The engine compressed its answer though it was asked not to.")
             if not stream:
                 return Whole(_completion(await _read(response)))
-            if response.content_type != "text/event-stream":
+            if not response.headers.get(b"content-type", b"").startswith(b"text/event-stream"):
                 raise EngineError("The engine did not answer with an event stream.")
             events = EngineStream(response, self._timeouts.between_tokens)
             await events.begin()
@@ -88,37 +68,46 @@ class Client:
             raise
         return events
 
-    async def _request(self, method: str, url: URL, **kwargs: Any) -> aiohttp.ClientResponse:
+    async def _ask(self, method: bytes, path: bytes, headers: bytes, body: bytes = b"") -> Response:
+        """A response whose head has come. Raises SightlineError."""
         try:
-            return await self._open_session().request(method, url, allow_redirects=False, **kwargs)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            response = await self._connector.ask(method, path, headers, body)
+        except CannotConnect:
             raise Unavailable("The engine cannot be reached.", retry_after=1) from None
-        except _RETRYABLE:
+        try:
+            await response.head()
+        except Disconnected:
             raise NotAnswered("The engine closed the connection without an answer.") from None
-        except (aiohttp.ClientError, ValueError):
+        except BrokenAnswer:
             raise EngineError("The engine's answer is not HTTP.") from None
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    async def _get(self, path: bytes) -> tuple[int, bytes]:
+        response = await self._ask(b"GET", path, self._authorization)
+        try:
+            return response.status, await _read(response)
+        finally:
+            response.close()
 
     async def healthy(self) -> bool:
         """Whether GET /health answers 200 within the connect limit."""
         with contextlib.suppress(SightlineError, TimeoutError):
             async with asyncio.timeout(self._timeouts.connect):
-                response = await self._request("GET", URL(self.url + "/health"), headers=self._headers)
-                response.release()
-                return response.status == 200
+                status, _ = await self._get(b"/health")
+                return status == 200
         return False
 
     async def models(self) -> list[dict[str, Any]]:
         """The served models and LoRA adapters, as the engine lists them. Raises SightlineError."""
         try:
             async with asyncio.timeout(self._timeouts.connect * 2):
-                response = await self._request("GET", URL(self.url + "/v1/models"), headers=self._headers)
-                try:
-                    content = await _read(response)
-                finally:
-                    response.release()
+                status, content = await self._get(b"/v1/models")
         except TimeoutError:
             raise EngineTimeout("The engine did not list its models in time.") from None
-        if response.status != 200:
+        if status != 200:
             raise EngineError("The engine did not list its models.")
         try:
             return msgspec.json.decode(content, type=_Models).data
@@ -129,7 +118,7 @@ class Client:
 class EngineStream:
     """An open streamed answer: batches of events, as the network brought them. Closing it closes the connection, which ends the work."""
 
-    def __init__(self, response: aiohttp.ClientResponse, between_tokens: float) -> None:
+    def __init__(self, response: Response, between_tokens: float) -> None:
         self._response = response
         self._silence = between_tokens
         self._decoder = sse.Decoder()
@@ -175,8 +164,8 @@ class EngineStream:
     async def _payloads(self) -> list[bytes]:
         self._deadline.move(self._silence)
         try:
-            piece = await self._response.content.readany()
-        except (aiohttp.ClientError, OSError, ValueError, asyncio.IncompleteReadError):
+            piece = await self._response.some()
+        except BrokenAnswer:
             piece = b""
         if self._deadline.expired:
             raise EngineTimeout(f"The engine fell silent for {self._silence:g} s within its answer.")
@@ -187,8 +176,11 @@ class EngineStream:
     def _finish(self) -> None:
         """The answer is complete. The connection goes back to the pool by itself once the engine has ended the response, which is soon."""
         self._done = True
-        self._deadline.move(_LINGER)
-        self._response.content.on_eof(self._deadline.stop)
+        if self._response.complete:
+            self._deadline.stop()
+        else:
+            self._deadline.move(_LINGER)
+            self._response.on_end = self._deadline.stop
 
     async def aclose(self) -> None:
         if not self._done:
@@ -212,16 +204,14 @@ class _Error(msgspec.Struct):
     error: "_Error | None" = None
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: Response) -> bytes:
+    pieces, size = [], 0
     try:
-        if (response.content_length or 0) > MAX_ANSWER_BYTES:
-            raise EngineError("The engine's answer is too large.")
-        pieces, size = [], 0
-        while piece := await response.content.readany():
+        while piece := await response.some():
             pieces.append(piece)
             if (size := size + len(piece)) > MAX_ANSWER_BYTES:
                 raise EngineError("The engine's answer is too large.")
-    except (aiohttp.ClientError, OSError, ValueError):
+    except BrokenAnswer:
         raise EngineError("The engine's answer ended before it was complete.") from None
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -234,12 +224,12 @@ def _completion(body: bytes) -> bytes:
     return body
 
 
-def _refusal(status: int, body: bytes, headers: Mapping[str, str]) -> SightlineError:
+def _refusal(status: int, body: bytes, headers: Mapping[bytes, bytes]) -> SightlineError:
     """The engine's own 4xx in our shape, with its message; anything else is the engine's failure and its text stays here."""
     if not 400 <= status < 500 or status in {401, 403, 407}:  # its 401 is about our key, not the caller's
-        return (
-            EngineError("The engine failed.") if status < 500 or status != 503 else Unavailable("The engine is not ready.", retry_after=1)
-        )
+        if status == 503:
+            return Unavailable("The engine is not ready.", retry_after=1)
+        return EngineError("The engine failed.")
     try:
         found = msgspec.json.decode(body, type=_Error)
         found = found.error or found
@@ -247,7 +237,7 @@ def _refusal(status: int, body: bytes, headers: Mapping[str, str]) -> SightlineE
         found = _Error()
     message = (found.message or "The engine refused the request.")[:1000]
     if status == 429:
-        return RateLimited(message, retry_after=_seconds(headers.get("Retry-After")))
+        return RateLimited(message, retry_after=_seconds(headers.get(b"retry-after")))
     return EngineRefused(message, status=status, code=_code(status, message), param=found.param)
 
 
@@ -258,7 +248,7 @@ def _code(status: int, message: str) -> str:
     return {404: "model_not_found", 413: "request_too_large", 415: "unsupported_media_type"}.get(status, "invalid_value")
 
 
-def _seconds(value: str | None) -> float:
+def _seconds(value: bytes | None) -> float:
     try:
         seconds = float(value or 1)
     except ValueError:
