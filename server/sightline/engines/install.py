@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
@@ -33,8 +34,8 @@ _SPACE = {"cpu": 4 * 2**30, "gpu": 16 * 2**30}  # bytes: the environment and uv'
 _FIXES = {"cpu": ("sightline_torchvision.py",), "gpu": ()}
 _INPUTS = {"cpu": ("cpu.txt", "cpu-pins.txt", "cpu-overrides.txt", *_FIXES["cpu"]), "gpu": ("gpu.txt", "gpu-pins.txt")}
 _UV = "uv>=0.8,<1"
-_STEP = re.compile(r"^(Resolved|Prepared|Installed|Uninstalled|Downloading|Building|Using)\b.*")
-_BLAME = re.compile(r"^\s*(error|×|x |╰─▶|cause|caused by|because)", re.IGNORECASE)
+_STEP = re.compile(r"^(Resolved|Prepared|Installed|Downloading|Building)\b.*")
+_BLAME = re.compile(r"^(error\b|×)", re.IGNORECASE)  # how uv begins to say what is wrong; the rest of its output goes on about it
 
 
 class InstallFailed(Exception):
@@ -125,7 +126,7 @@ class _Installation:
         self._torch_index = torch_index
         self._report = report
         self._log = target.parent / f"{target.name}-install.log"
-        self._sources = sources.for_uv(sources.configured())
+        self._sources = sources.for_uv(sources.configured(), sources.is_there)
         self._python = target / "bin" / "python"
 
     def run(self) -> None:
@@ -231,10 +232,17 @@ class _Installation:
                 process.terminate()
                 raise
         if process.returncode:
-            raise self._failed(doing, next((line for line in reversed(lines) if _BLAME.match(line)), lines[-1] if lines else "no output"))
+            raise self._failed(doing, blame(lines))
 
     def _failed(self, doing: str, reason: str) -> InstallFailed:
         return InstallFailed(f"Failed while {doing}: {reason}\n{advice(self._log.read_text(encoding='utf-8'))} The whole log: {self._log}")
+
+
+def blame(lines: list[str]) -> str:
+    """What an installer's output says went wrong, on one line."""
+    starts = [number for number, line in enumerate(lines) if _BLAME.match(line)]
+    words = " ".join(lines[starts[-1] :] if starts else lines[-1:]).replace("╰─▶", "").split()
+    return textwrap.shorten(" ".join(words), 300, placeholder=" …") or "it said nothing"
 
 
 def advice(log: str) -> str:

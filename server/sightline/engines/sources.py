@@ -10,8 +10,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 _SETTING = re.compile(r"^(?P<section>:env:|[\w-]+)\.(?:\.)?(?P<name>[\w-]+)=(?P<value>.*)$")
 _PRECEDENCE = ("global", "install", ":env:")  # later ones win, as in pip
@@ -45,8 +47,11 @@ def from_variables(environ: Mapping[str, str]) -> dict[str, str]:
     return {name.removeprefix("PIP_").lower().replace("_", "-"): value for name, value in environ.items() if name.startswith("PIP_")}
 
 
-def for_uv(configured: Mapping[str, str]) -> Sources:
-    """There is no order among pip's indexes (the best version wins, wherever it is), hence the index strategy."""
+def for_uv(configured: Mapping[str, str], exists: Callable[[str], bool]) -> Sources:
+    """There is no order among pip's indexes (the best version wins, wherever it is), hence the index strategy.
+
+    pip passes over folders that are not there; to uv they are errors, so they are left out.
+    """
     options: list[str] = []
     if configured.get("no-index", "").lower() not in _FALSE:
         options.append("--no-index")
@@ -54,7 +59,8 @@ def for_uv(configured: Mapping[str, str]) -> Sources:
         options += ["--default-index", index]
     for name, option in (("extra-index-url", "--index"), ("find-links", "--find-links"), ("trusted-host", "--allow-insecure-host")):
         for word in configured.get(name, "").split():
-            options += [option, word]
+            if exists(word):
+                options += [option, word]
     if options:
         options += ["--index-strategy", "unsafe-best-match"]
     variables = {}
@@ -79,6 +85,12 @@ def configured(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         if asked.returncode == 0:
             return parse(asked.stdout)
     return from_variables(environ)
+
+
+def is_there(place: str) -> bool:
+    """Whether a place can be looked at: a folder or file that exists, or anything on a network."""
+    url = urlsplit(place)
+    return url.scheme not in ("", "file") or Path(unquote(url.path)).expanduser().exists()
 
 
 def _unquoted(value: str) -> str:
