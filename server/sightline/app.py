@@ -7,6 +7,7 @@ from typing import Any
 
 from sightline.answers.cache import Cache
 from sightline.answers.flights import Flights
+from sightline.answers.leases import Leases
 from sightline.engines.pool import Pool
 from sightline.gateway import Gateway
 from sightline.http import routes
@@ -14,8 +15,10 @@ from sightline.http.chat import ChatEndpoint
 from sightline.http.middleware import Edge, Lifecycle
 from sightline.limits.callers import Callers, Strangers
 from sightline.limits.keyfile import Scope
+from sightline.pictures.intake import Intake
 from sightline.pictures.prepare import Pictures
 from sightline.settings import Settings
+from sightline.store.memory import MemoryStore
 from sightline.store.open import open_store
 from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Recorder
@@ -24,23 +27,19 @@ ALL_SCOPES: frozenset[Scope] = frozenset({"chat", "cache:purge", "metrics"})  # 
 _LAG_EVERY = 0.25  # seconds between looks at how late the event loop is
 
 
-class Intake:
-    def __init__(self, *_: Any) -> None: ...
-    async def __call__(self, source: Any) -> bytes:
-        raise NotImplementedError
-
-    async def close(self) -> None: ...
-
-
 def create_app(settings: Settings, metrics: Metrics, lifecycle: Lifecycle) -> Edge:
-    """The whole gateway as an ASGI app. Raises SettingsError or KeyFileError when a setting is wrong; does no other I/O."""
-    url = settings.store.get_secret_value()
-    store = open_store(url, settings.cache, metrics)
+    """The whole gateway as an ASGI app. Raises SettingsError when a setting or the key file is wrong; does no other I/O."""
+    store = open_store(settings.store.get_secret_value(), settings.cache, metrics)
+    shared = None if isinstance(store, MemoryStore) else store  # what other replicas see too
     pool = Pool(settings, metrics)
     intake = Intake(settings.images, metrics)
-    pictures = Pictures(settings.images, metrics, intake, None if url.startswith("memory:") else store)
+    pictures = Pictures(settings.images, metrics, intake, shared)
+    cache = Cache(store, settings.cache, metrics)
+    leases = None
+    if shared is not None and settings.cache.lease:
+        leases = Leases(shared, cache, seconds=settings.cache.lease, patience=settings.timeouts.first_token)
     flights = Flights(log_bytes=settings.cache.value_bytes, keep_bytes=settings.cache.value_bytes)
-    gateway = Gateway(pool, pictures, Cache(store, settings.cache, metrics), flights, settings.cache, metrics)
+    gateway = Gateway(pool, pictures, cache, flights, leases, settings.cache, metrics)
     recorder = Recorder(metrics)
     door = (
         Callers(settings.keys_file, settings.limits, metrics)

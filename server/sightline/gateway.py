@@ -13,8 +13,9 @@ from blake3 import blake3
 
 from sightline.answers.cache import Cache, Hit, LookUp, Miss
 from sightline.answers.controls import Decision, decide
-from sightline.answers.flights import Flights
+from sightline.answers.flights import Call, Flights, Ride
 from sightline.answers.keys import Key, make_key, question_hash
+from sightline.answers.leases import Leases
 from sightline.engines.pool import Pool
 from sightline.errors import InvalidRequest
 from sightline.limits.callers import Caller
@@ -36,11 +37,21 @@ class Answer:
 
 
 class Gateway:
-    def __init__(self, pool: Pool, pictures: Pictures, cache: Cache, flights: Flights, settings: CacheSettings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        pictures: Pictures,
+        cache: Cache,
+        flights: Flights,
+        leases: Leases | None,
+        settings: CacheSettings,
+        metrics: Metrics,
+    ) -> None:
         self._pool = pool
         self._pictures = pictures
         self._cache = cache
         self._flights = flights
+        self._leases = leases
         self._settings = settings
         self._results = {name: metrics.cache_requests.labels(name.lower()) for name in ("HIT", "MISS", "BYPASS", "COALESCED")}
         self._coalesced = metrics.coalesced
@@ -61,15 +72,26 @@ class Gateway:
             return self._told("HIT", _replay(seen, request), key, record, age=seen.age)
 
         call = partial(self._ask, request, pictures, caller, record)
-        if not isinstance(seen, Miss):
+        if seen is None:
             return self._told("BYPASS", await call(), key, record)
-        keep = partial(self._cache.keep, key, ttl=decision.ttl, seen=seen) if decision.write else None
-        ride = self._flights.board(key.answer if decision.share else None, stream=request.stream, call=call, landed=keep)
         waiting = time.perf_counter()
+        ride = self._board(key, request, decision, seen, call)
         reply = await ride.reply()
         if ride.coalesced:
             record.engine_wait += time.perf_counter() - waiting
-        return self._told("COALESCED" if ride.coalesced else "MISS", reply, key, record)
+            return self._told("COALESCED", reply, key, record)
+        return self._told("MISS" if isinstance(seen, Miss) else "BYPASS", reply, key, record)
+
+    def _board(self, key: Key, request: ChatRequest, decision: Decision, seen: LookUp, call: Call) -> Ride:
+        """A place on the engine call for this very question, in this process or, by a lease, in any. A broken store leaves the first."""
+        keeps = decision.write and isinstance(seen, Miss)
+        return self._flights.board(
+            key.answer if decision.share else None,
+            stream=request.stream,
+            call=call,
+            landed=partial(self._cache.keep, key, ttl=decision.ttl, seen=seen) if keeps else None,
+            lease=self._leases.lease(key, stream=request.stream) if self._leases and keeps and decision.share else None,
+        )
 
     async def _ask(self, request: ChatRequest, pictures: Sequence[Identified], caller: Caller, record: Record) -> Reply:
         """One question to an engine, with prepared pictures only."""
