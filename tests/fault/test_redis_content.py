@@ -82,11 +82,12 @@ async def test_every_key_has_a_time_to_live(redis_server: RedisServer, rehearsal
     """Values, groups and leases all expire; a group outlives its longest member, whatever is put into it later."""
     await rehearsal.store.put("a", b"x", 100, ["group"])
     await rehearsal.store.put("b", b"x", 5, ["group"])
+    await rehearsal.store.put("c", b"x", 500, ["group"])
     await rehearsal.store.acquire("lease", "owner", 10)
-    left = {key: int(redis_server.tell("PTTL", key)[1:]) for key in ("a", "b", "group", "lease")}
+    left = {key: int(redis_server.tell("PTTL", key)[1:]) for key in ("a", "b", "c", "group", "lease")}
     assert 0 < left["b"] <= 5_000
     assert 0 < left["lease"] <= 10_000
-    assert 5_000 < left["a"] <= 100_000 < left["group"]
+    assert 5_000 < left["a"] <= 100_000 < left["c"] <= 500_000 < left["group"]
 
 
 async def test_a_group_does_not_grow_for_ever(redis_server: RedisServer, rehearsal: Rehearsal) -> None:

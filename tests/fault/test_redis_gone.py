@@ -81,6 +81,19 @@ async def test_a_stopped_redis_costs_each_caller_one_limit(redis_server: RedisSe
     await until(rehearsal.works)
 
 
+async def test_whoever_waits_when_the_breaker_opens_is_told_then(redis_server: RedisServer, rehearsal: Rehearsal) -> None:
+    """A caller that came later than those whose time is up does not wait for the end of its own."""
+    redis_server.pause()
+    early = [asyncio.ensure_future(rehearsal.store.get(["a"])) for _ in range(3)]
+    await asyncio.sleep(LIMIT / 2)
+    limit = asyncio.ensure_future(asyncio.sleep(LIMIT))
+    with pytest.raises(StoreError):
+        await rehearsal.store.get(["a"])
+    assert all(call.done() for call in early)
+    assert not limit.done()
+    await asyncio.gather(*early, limit, return_exceptions=True)
+
+
 CALLS: dict[str, Callable[[Rehearsal], Awaitable[object]]] = {
     "get": lambda rehearsal: rehearsal.store.get(["a"]),
     "put": lambda rehearsal: rehearsal.store.put("a", b"x", 60, ["group"]),

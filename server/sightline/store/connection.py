@@ -65,7 +65,9 @@ class Connection(asyncio.Protocol):
             self._out.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub says one-tuple where any is taken
         self._waiting.append(batch)
         self._timed.append(batch)
-        if self._timer is None:
+        if self._timer is None or deadline < self._timer.when():  # the greeting of a new connection may take longer than others
+            if self._timer is not None:
+                self._timer.cancel()
             self._timer = self._loop.call_at(deadline, self._expire)
         return future
 

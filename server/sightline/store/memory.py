@@ -10,9 +10,9 @@ from sys import getsizeof
 from sightline.store.base import Stats, StoreError
 
 # What CPython 3.11 holds for an entry beside its key and value, and for each membership beside the group's name: measured, and kept
-# honest by a test that compares the account with tracemalloc. Hash tables double, so the figures are for a table just grown.
-ENTRY_BYTES = 480
-MEMBERSHIP_BYTES = 480
+# honest by a test that compares the account with tracemalloc. The second is for a group of one member: in a larger one it is less.
+ENTRY_BYTES = 240
+MEMBERSHIP_BYTES = 320
 
 
 @dataclass(slots=True)
