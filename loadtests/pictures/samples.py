@@ -20,7 +20,7 @@ def encode(image: Image.Image, form: str, **options: Any) -> bytes:
 
 def noise(width: int, height: int, grain: int, strength: float, seed: int) -> Image.Image:
     """Grey noise around 128 with structures of about `grain` pixels."""
-    size = (max(2, width // grain), max(2, height // grain))
+    size = (max(2, width // max(1, grain)), max(2, height // max(1, grain)))
     raw = Image.frombytes("L", size, random.Random(seed).randbytes(size[0] * size[1]))
     return raw.point([round(128 + (value - 128) * strength) for value in range(256)]).resize((width, height), Image.Resampling.BICUBIC)
 
