@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 
 Format = Literal["jpeg", "png", "webp", "gif"]
 
-# Real files have a few dozen pieces; a 20 MB PNG in zlib's 8 KB steps has 2 500.
-MOST_PIECES = 20_000
+# Real files have a few dozen pieces; a 20 MB PNG in libpng's 8 KB steps has 2 500.
+MOST_PIECES = 8192
 # Working-space profiles have 0.5 to 3 kB, printers' ones up to 2 MB.
 MOST_PROFILE_BYTES = 4 * 2**20
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -99,7 +99,11 @@ class Pictures:
                     code="too_many_images",
                     param=sources[self._settings.per_request].param,
                 )
-            sent = {source.index: self._accept(source, self._decode(source)) for source in sources if source.base64 is not None}
+            sent = {}
+            for source in sources:
+                if source.base64 is not None:
+                    sent[source.index] = self._accept(source, self._decode(source))
+                    await asyncio.sleep(0)  # a large or a hostile one takes milliseconds; others get their turn between two
             remote = [source for source in sources if source.base64 is None]
             sent |= zip((source.index for source in remote), await _together([self._fetched(source) for source in remote]), strict=True)
             arrived = [sent[source.index] for source in sources]
