@@ -57,13 +57,17 @@ class Outcome:
 
 
 class Island:
-    """`names`: host → its addresses, one list for each time it is asked (the last stays). `pages`: path → what is written, then closed."""
+    """`names`: host → its addresses, one list for each time it is asked (the last stays). `pages`: path → what is written, then closed.
+
+    `dialled` and `heads` say which addresses were connected to and what they were asked.
+    """
 
     def __init__(self) -> None:
         self.names: dict[str, list[Sequence[str]]] = {}
         self.pages: dict[str, Page] = {}
         self.dialled: list[tuple[str, int]] = []
         self.heads: list[bytes] = []
+        self.left = asyncio.Event()  # a client went away while a page was being written
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody
         self.server_tls: ssl.SSLContext | None = None
         self._loop = LoopThread("island")
@@ -79,6 +83,7 @@ class Island:
         self.pages["/a.png"] = reply()
         self.dialled.clear()
         self.heads.clear()
+        self.left.clear()
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.server_tls = None
 
@@ -139,12 +144,21 @@ class Island:
                     writer.write(page)
                     await writer.drain()
                 else:
-                    await page(writer)
+                    await self._until_left(page(writer), reader)
         writer.close()
+
+    async def _until_left(self, page: Awaitable[None], reader: asyncio.StreamReader) -> None:
+        writing, leaving = asyncio.ensure_future(page), asyncio.ensure_future(reader.read(1))
+        done, rest = await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if leaving in done:
+            self.left.set()
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(writing, leaving, return_exceptions=True)
 
 
 class _NameServer(asyncio.DatagramProtocol):
-    """Answers A and AAAA (RFC 1035, 3596) as `names` says; a name that is not in it does not exist."""
+    """Answers A and AAAA (RFC 1035, 3596) as `names` says; a name that is not in it does not exist, one without a list is silence."""
 
     def __init__(self, names: dict[str, list[Sequence[str]]]) -> None:
         self._names = names
@@ -158,6 +172,8 @@ class _NameServer(asyncio.DatagramProtocol):
             labels.append(data[at + 1 : at + 1 + data[at]].decode())
             at += 1 + data[at]
         question, (kind,) = data[12 : at + 5], struct.unpack_from("!H", data, at + 1)
+        if self._names.get(".".join(labels).lower()) == []:
+            return
         answers = self._answer(".".join(labels).lower(), kind)
         records = b"".join(b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 0, len(address)) + address for address in answers or ())
         code = 0 if answers is not None else 3

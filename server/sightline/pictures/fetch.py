@@ -27,6 +27,7 @@ _HEADERS = {
 }
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEEP_ALIVE = 15.0  # seconds a connection waits for the next picture of its host; it was checked when it was dialled
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _DIRECTIVE = re.compile(r'([a-z-]+)(?:="?([^",]*)"?)?')
 
 
@@ -105,7 +106,8 @@ class Fetcher:
         if not location or any(character <= " " for character in location):  # urljoin would drop some of them
             raise Failed("redirect")
         try:
-            following = self._urls.judge(urljoin(str(target.url), location))
+            # `urljoin` reads `http:///a` and `http:a` as relative; with a scheme a location is a URL, or nothing.
+            following = self._urls.judge(location if _SCHEME.match(location) else urljoin(str(target.url), location))
         except (NotAllowed, ValueError):
             raise Failed("address") from None
         if target.url.scheme == "https" and following.url.scheme == "http":
@@ -115,7 +117,9 @@ class Fetcher:
     @contextlib.asynccontextmanager
     async def _asked(self, target: Target) -> AsyncIterator[aiohttp.ClientResponse]:
         """The response to one GET. A connection whose response was not read to its end is closed with it."""
-        response = await self._session(internal=target.internal).get(target.url, headers=_HEADERS, allow_redirects=False)
+        # In a thread: reading the machine's certificates takes longer than the event loop may stand still.
+        self._tls = self._tls or await asyncio.to_thread(ssl.create_default_context)
+        response = await self._session(self._tls, internal=target.internal).get(target.url, headers=_HEADERS, allow_redirects=False)
         try:
             yield response
         finally:
@@ -137,17 +141,16 @@ class Fetcher:
                 raise TooLarge
         return bytes(data)
 
-    def _session(self, *, internal: bool) -> aiohttp.ClientSession:
+    def _session(self, tls: ssl.SSLContext, *, internal: bool) -> aiohttp.ClientSession:
         """Sessions for strangers' hosts and for the operator's own: their connections, and what those may be opened to, are apart."""
         if internal not in self._sessions:
-            self._tls = self._tls or ssl.create_default_context()
             guard = Guard(lambda address: self._addresses.permit(address, internal=internal), self._resolve)
             self._sessions[internal] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     resolver=guard,
                     socket_factory=guard.socket,
                     use_dns_cache=False,
-                    ssl=self._tls,
+                    ssl=tls,
                     limit=0,
                     keepalive_timeout=_KEEP_ALIVE,
                 ),
