@@ -73,6 +73,11 @@ class RedisServer:
             link.sendall(_pack(*words))
             return _read(lines)
 
+    def connections(self) -> int:
+        """How many it has accepted since it started; asking makes one more."""
+        [line] = [line for line in self.tell("INFO", "stats").splitlines() if line.startswith(b"total_connections_received:")]
+        return int(line.partition(b":")[2])
+
     def pause(self) -> None:
         """SIGSTOP: connections stay, connecting works, nothing answers."""
         assert self._process

@@ -129,6 +129,17 @@ async def test_a_redis_that_serves_nobody_opens_the_breaker(redis_server: RedisS
     assert rehearsal.lines == ["store.failed", "store.healed"]
 
 
+async def test_a_primary_that_has_become_a_replica_is_dialled_anew(redis_server: RedisServer, rehearsal: Rehearsal) -> None:
+    """READONLY may mean that the name points elsewhere now: one new connection is made, not one for each refusal, and no look-up fails."""
+    with replica(redis_server):
+        before = redis_server.connections()
+        for _ in range(10):
+            with pytest.raises(StoreError):
+                await rehearsal.store.put("new", b"x", 60)
+            assert await rehearsal.store.get(["kept"]) == [b"from before"]
+        assert redis_server.connections() - before == 2  # the second look at the count is the other
+
+
 async def test_a_refusal_is_told_by_its_code_alone(redis_server: RedisServer, rehearsal: Rehearsal) -> None:
     """Neither the error nor the log line repeats Redis's text, since it may name keys."""
     with replica(redis_server), pytest.raises(StoreError) as refused:

@@ -22,6 +22,7 @@ from sightline.telemetry.metrics import Metrics
 
 BATCH = 500  # members or keys handled in one round trip by `forget` and `purge`
 LOG_SECONDS = 60.0
+LONGEST_DELAY = 3.5  # seconds between trials; with one that hangs for its whole second, Redis is found within five of its return
 
 # Replies by which a server says that it serves nobody now. Others ("OOM", "MISCONF", "READONLY") refuse one command and no more:
 # look-ups still work while it cannot write.
@@ -67,7 +68,7 @@ class RedisStore:
     ) -> None:
         self._link = link
         self._largest = largest
-        self._breaker = breaker or Breaker()
+        self._breaker = breaker or Breaker(longest_delay=LONGEST_DELAY)
         self._clock = clock
         self._log = log or structlog.get_logger("sightline.store")
         self._errors = metrics.backend_errors
