@@ -16,7 +16,8 @@ import httptools
 
 KEEP_ALIVE = 4.0  # vLLM closes idle connections after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): leave first, or race with its close
 _HEAD_BYTES = 64 * 2**10
-_WAITING_BYTES = 256 * 2**10  # of a body that nobody has read yet: beyond that the engine has to wait
+_WAITING_BYTES = 64 * 2**10  # of a body that nobody has read yet: beyond that the engine has to wait
+_AT_ONCE = 64 * 2**10  # bytes handed on together: each is copied thrice on its way out, and a client that stops reading holds them all
 
 
 class CannotConnect(Exception):
@@ -55,8 +56,11 @@ class Response:
         while not self._pieces and not self.complete:
             await self._changed()
         pieces, self._pieces = self._pieces, []
-        self._waiting_bytes = 0
-        self._connection.go_on()
+        if self._waiting_bytes > _AT_ONCE:
+            pieces, self._pieces = _split(pieces)
+        self._waiting_bytes = sum(map(len, self._pieces))
+        if self._waiting_bytes < _WAITING_BYTES:
+            self._connection.go_on()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def close(self) -> None:
@@ -90,6 +94,15 @@ class Response:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _split(pieces: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """The first piece and as many more as may go on together, and the rest."""
+    size = number = 0
+    while number < len(pieces) and (not number or size + len(pieces[number]) <= _AT_ONCE):
+        size += len(pieces[number])
+        number += 1
+    return pieces[:number], pieces[number:]
 
 
 class Connection(asyncio.Protocol):
