@@ -8,14 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import httpx
 
-COMMAND = [str(Path(sys.executable).with_name("sightline"))]
+COMMAND = (str(Path(sys.executable).with_name("sightline")),)
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "268435456", "MALLOC_TOP_PAD_": "67108864"}
 START = 30.0  # seconds; a start costs about one
 
@@ -53,17 +53,20 @@ class Raw(NamedTuple):
 class GatewayProcess:
     """Started by `with`, and live then; ended with it."""
 
-    def __init__(self, *engines: str, flags: tuple[str, ...] = (), environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *engines: str, flags: Sequence[str] = (), environ: Mapping[str, str] | None = None, command: Sequence[str] = COMMAND
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._engines = engines
         self._flags = flags
         self._environ = environ
+        self._command = command
 
     def __enter__(self) -> Self:
         self._log = tempfile.TemporaryFile()
         command = [
-            *COMMAND,
+            *self._command,
             "serve",
             "--port",
             str(self.port),
@@ -135,6 +138,12 @@ class GatewayProcess:
             return httpx.get(f"{self.url}/health/live", timeout=1).status_code == 200
         except httpx.TransportError:
             return False
+
+
+def ready(gateway: GatewayProcess) -> GatewayProcess:
+    """Once an engine is up."""
+    eventually(lambda: gateway.client.get("/health/ready").status_code == 200, 10, "readiness")
+    return gateway
 
 
 def read_response(wire: socket.socket) -> Raw:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.fakes.engine import FakeEngine
-from tests.serving import GatewayProcess, environment, eventually
+from tests.serving import GatewayProcess, environment, ready
 
 
 @pytest.fixture(scope="session")
@@ -54,8 +54,3 @@ def _strict(_engine: FakeEngine) -> Iterator[GatewayProcess]:
 def strict(_strict: GatewayProcess, engine: FakeEngine) -> GatewayProcess:
     """With limits that a test reaches soon: 0.3 s for all waits (0.5 s for a JSON answer), bodies of 100 kB, heads of 8 kB."""
     return ready(_strict)
-
-
-def ready(gateway: GatewayProcess) -> GatewayProcess:
-    eventually(lambda: gateway.client.get("/health/ready").status_code == 200, 10, "readiness")
-    return gateway

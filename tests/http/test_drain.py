@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from tests.fakes.engine import FakeEngine, Script
-from tests.serving import GatewayProcess, environment, eventually
+from tests.serving import GatewayProcess, environment, eventually, ready
 from tests.shapes import ask, chunks
 
 
 @pytest.fixture
 def leaving(engine: FakeEngine) -> Iterator[GatewayProcess]:
     with GatewayProcess(engine.url, environ=environment(timeouts__drain=5)) as gateway:
-        eventually(lambda: gateway.client.get("/health/ready").status_code == 200)
+        ready(gateway)
         yield gateway
 
 
@@ -44,7 +44,7 @@ def test_a_stream_under_way_is_finished_and_the_exit_code_is_0(leaving: GatewayP
 def test_a_stream_that_does_not_end_is_cut_when_the_window_closes(engine: FakeEngine) -> None:
     engine.script = Script(rate=10, tokens=1000)
     with GatewayProcess(engine.url, environ=environment(timeouts__drain=1.5)) as gateway, ThreadPoolExecutor() as threads:
-        eventually(lambda: gateway.client.get("/health/ready").status_code == 200)
+        ready(gateway)
         answer = threads.submit(gateway.chat, ask(stream=True))
         engine.wait_for_call()
 

@@ -3,7 +3,7 @@
 import pytest
 from tests.fakes.engine import FakeEngine, Fault, Script
 from tests.fakes.script import refusal as refused
-from tests.serving import GatewayProcess, environment, eventually
+from tests.serving import GatewayProcess, environment, ready
 from tests.shapes import ask, refusal
 
 BROKEN = [
@@ -58,7 +58,7 @@ def test_an_engine_that_is_not_ready_is_a_503(gateway: GatewayProcess, engine: F
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_engine_that_refuses_connections_is_a_503(stream: bool) -> None:
     with FakeEngine() as engine, GatewayProcess(engine.url) as gateway:
-        eventually(lambda: gateway.client.get("/health/ready").status_code == 200)
+        ready(gateway)
         engine.refuse()
 
         refusal(gateway.chat(ask(stream=stream)), 503, "engine_unavailable", "server_error")

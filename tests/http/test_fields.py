@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from tests.fakes.engine import FakeEngine
-from tests.serving import GatewayProcess, environment, eventually
+from tests.serving import GatewayProcess, environment, ready
 from tests.shapes import MODEL, ask, data_uri, picture, refusal
 
 FORWARDED: dict[str, Any] = {
@@ -88,7 +88,7 @@ def test_fields_within_are_judged_alike(gateway: GatewayProcess, engine: FakeEng
 
 def test_an_operator_may_let_unknown_names_through_but_not_refused_ones(engine: FakeEngine) -> None:
     with GatewayProcess(engine.url, environ=environment(requests__unknown_fields="forward")) as gateway:
-        eventually(lambda: gateway.client.get("/health/ready").status_code == 200)
+        ready(gateway)
 
         assert gateway.chat(ask(brand_new=1)).status_code == 200
         assert engine.wait_for_call().json["brand_new"] == 1

@@ -3,7 +3,7 @@
 import json
 
 from tests.fakes.engine import FakeEngine
-from tests.serving import GatewayProcess, environment, eventually
+from tests.serving import GatewayProcess, environment, ready
 from tests.shapes import ask, data_uri, picture
 
 
@@ -30,7 +30,7 @@ def test_the_engines_own_key_is_used_and_never_told() -> None:
         FakeEngine(key="canary-engine-key") as engine,
         GatewayProcess(engine.url, environ=environment(engine_key="canary-engine-key")) as gateway,
     ):
-        eventually(lambda: gateway.client.get("/health/ready").status_code == 200)
+        ready(gateway)
 
         assert gateway.chat(ask()).status_code == 200
         assert "canary" not in gateway.log()

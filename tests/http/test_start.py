@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.serving import COMMAND, environment, free_port
+from tests.fakes.engine import FakeEngine
+from tests.serving import COMMAND, MALLOC, GatewayProcess, environment, free_port
 
 
 def start(*flags: str, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -20,6 +21,12 @@ def complaint(ended: subprocess.CompletedProcess[str]) -> str:
     (line,) = ended.stderr.splitlines()
     assert "Traceback" not in line
     return line
+
+
+def test_malloc_is_told_to_keep_its_memory_by_starting_anew(engine: FakeEngine) -> None:
+    environ = {name: value for name, value in environment().items() if name not in MALLOC}
+    with GatewayProcess(engine.url, environ=environ) as gateway:
+        assert b"MALLOC_TOP_PAD_=" in Path(f"/proc/{gateway.process.pid}/environ").read_bytes()
 
 
 def test_a_port_that_is_taken_is_named() -> None:
