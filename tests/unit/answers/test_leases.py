@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.unit.answers.rig import Asked, Engine, completion, settle, text_of
@@ -57,10 +58,14 @@ class Shared(MemoryStore):
         super().__init__(10**6, 10**5, time.clock)
         self.leased: list[str] = []
         self.down = False
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None  # what happens just before the next lease is taken
 
     async def acquire(self, key: str, owner: str, ttl: float) -> bool:
         if self.down:
             raise StoreError("acquire", "down")
+        if self.meanwhile is not None:
+            happens, self.meanwhile = self.meanwhile, None
+            await happens()
         self.leased.append(owner)
         return await super().acquire(key, owner, ttl)
 
@@ -215,6 +220,22 @@ async def test_without_the_store_everybody_asks(world: World, when: str) -> None
     for gateway in (world.one, world.two):
         gateway.asked.tell()
     assert [await text_of(await leader), await text_of(await follower)] == ["WK1DEG", "WK1DEG"]
+
+
+async def test_an_answer_kept_between_two_looks_is_not_missed(world: World) -> None:
+    """The holder may keep its answer and give the lease back just after a waiting one has looked, and before it takes the lease."""
+    _, leader = await world.one.ask("json")
+    _, follower = await world.two.ask("json")
+
+    async def finish() -> None:
+        world.one.asked.tell()
+        await settle()
+
+    world.store.meanwhile = finish
+    await world.time.advance(1)
+    assert world.two.engine.asked == []
+    assert await text_of(await leader) == await text_of(await follower) == "WK1DEG"
+    assert await world.store.acquire(KEY.lease, "the next", LEASE)
 
 
 async def test_a_miss_takes_the_lease_once(world: World) -> None:
