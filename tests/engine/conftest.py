@@ -36,7 +36,9 @@ def engine(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         eventually(lambda: out.read_bytes().endswith(b"\n") or process.poll() is not None, START, "the engine's start")
         assert process.poll() is None, log.read_text()
         url = out.read_text().split()[0]
-        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False) as client:
+        # A connection each: vLLM closes idle ones after 5 s, at the very moment a kept one may be used again.
+        single, headers = httpx.Limits(max_keepalive_connections=0), {"Authorization": f"Bearer {key}"}
+        with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False, limits=single) as client:
             yield RealEngine(url, key, DEMO_NAME, ADAPTER, process.pid, log, client)
         left = processes.below(process.pid)
         process.terminate()
