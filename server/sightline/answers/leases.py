@@ -6,8 +6,9 @@ that could be kept (an error, a cut-off answer) it says so for a moment, and all
 in turn would gain nothing.
 
 Who wants JSON waits as long as for a first token. Who wants a stream has nothing to read while it waits, so it waits only as long as a
-short answer takes (`FOLLOW_SECONDS`), and then asks for itself: a second call of which the engine has the picture and prompt cached
-already, beside a first token that comes later by that much at most.
+short answer takes (`FOLLOW_SECONDS`), and then asks for itself: a first token that comes later by that much at most, and a second call
+for which the engine has picture and prompt in its own cache. Two gateways on one Redis, a streamed answer of 60 ms: one call, the second
+client served within 15 ms of the first. Of 600 ms: two calls, its first token 150 ms later than without leases.
 """
 
 import asyncio
@@ -22,9 +23,9 @@ from sightline.store.base import Store, StoreError
 from sightline.wire.folding import stamp
 from sightline.wire.reply import Whole
 
-FOLLOW_SECONDS = 0.25
-BARREN_SECONDS = 2.0  # how long waiters are told that nothing was kept; they look four times a second
-_FIRST_LOOK, _GROWTH, _SLOWEST_LOOK = 0.01, 1.5, 0.25
+FOLLOW_SECONDS = 0.15
+BARREN_SECONDS = 2.0  # how long waiters are told that nothing was kept; they look ten times a second
+_FIRST_LOOK, _GROWTH, _SLOWEST_LOOK = 0.01, 1.25, 0.1  # seconds: who waits hears of an answer a quarter of its time late at most
 
 
 class Leases:
