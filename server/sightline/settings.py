@@ -154,6 +154,14 @@ class Limits(Group):
     engine_queue: int | None = Field(None, ge=0, description="requests waiting within the engines at which new ones are refused with 503")
 
 
+class Safety(Group):
+    words_file: Path | None = Field(None, description="words that requests may not contain, one a line; `#` begins a comment")
+    words: bool = Field(False, description="whether requests are checked for those words (a key may say otherwise)")
+    mask: Annotated[tuple[Literal["phone", "email", "id_card", "bank_card"], ...], BeforeValidator(_words)] = Field(
+        (), description="personal data taken out of answers: any of phone, email, id_card, bank_card (a key may say otherwise)"
+    )
+
+
 class Settings(Group):
     host: str = Field("127.0.0.1", description="address to listen on; anything but loopback wants keys or `open`")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
@@ -176,6 +184,7 @@ class Settings(Group):
     images: Images = Images()
     cache: Cache = Cache()
     limits: Limits = Limits()
+    safety: Safety = Safety()
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
