@@ -112,6 +112,7 @@ REFUSED = [
     pytest.param(b64(b"\xff\xd8\xff\xe0" + bytes(100)), "image_parse_error", id="jpeg-in-name-only"),
     pytest.param(b64(png(64, 64, b"", *([chunk(b"teXt", b"")] * 30_000))), "image_parse_error", id="30000-chunks"),
     pytest.param(b64(gif_beyond_its_screen()), "image_parse_error", id="gif-frame-beyond-its-screen"),
+    pytest.param(b64(GIF[:6] + struct.pack("<HH", 32, 32) + GIF[10:]), "image_parse_error", id="gif-frame-a-little-beyond-its-screen"),
     pytest.param(b64(webp_beyond_its_canvas()), "image_parse_error", id="webp-beyond-its-canvas"),
     pytest.param(b64(b'<svg xmlns="http://www.w3.org/2000/svg"/>'), "unsupported_image_media_type", id="svg"),
     pytest.param(b64(b'\xef\xbb\xbf\n<?xml version="1.0"?><svg/>'), "unsupported_image_media_type", id="svg-with-a-mark"),
