@@ -118,8 +118,9 @@ class Fetcher:
     async def _asked(self, target: Target) -> AsyncIterator[aiohttp.ClientResponse]:
         """The response to one GET. A connection whose response was not read to its end is closed with it."""
         # In a thread: reading the machine's certificates takes longer than the event loop may stand still.
-        tls = self._tls = self._tls or await asyncio.to_thread(ssl.create_default_context)
-        response = await self._session(tls, internal=target.internal).get(target.url, headers=_HEADERS, allow_redirects=False)
+        if self._tls is None:
+            self._tls = await asyncio.to_thread(ssl.create_default_context)
+        response = await self._session(self._tls, internal=target.internal).get(target.url, headers=_HEADERS, allow_redirects=False)
         try:
             yield response
         finally:
