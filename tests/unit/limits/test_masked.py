@@ -1,0 +1,131 @@
+"""A reply is masked alike whole and streamed, and nothing of its text is lost on the way."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from sightline.errors import EngineError
+from sightline.limits.masked import masked
+from sightline.limits.masking import Masker
+from sightline.wire.reply import Event, Kind, Stream, Told, Whole
+
+MASKER = Masker(["phone", "email"])
+TEXT = "客户 13812345678 wrote from bob@example.com about 19.99"
+MASKED = "客户 [phone] wrote from [email] about 19.99"
+
+
+def chunk(delta: dict[str, Any], finish: str | None = None, index: int = 0, **more: Any) -> Event:
+    choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish} | more
+    return Event(Kind.DELTA, json.dumps({"id": "c", "model": "m", "choices": [choice]}).encode())
+
+
+async def deltas(events: list[Event]) -> list[dict[str, Any]]:
+    stream = masked(Told(tuple(events)), MASKER)
+    assert not isinstance(stream, Whole)
+    return [json.loads(event.data)["choices"][0] async for batch in stream for event in batch]
+
+
+def text(choices: list[dict[str, Any]], field: str = "content") -> str:
+    return "".join(choice["delta"].get(field) or "" for choice in choices)
+
+
+def whole(message: dict[str, Any], **more: Any) -> bytes:
+    return json.dumps(
+        {"choices": [{"index": 0, "message": message, "finish_reason": "stop"} | more], "usage": {"total_tokens": 3}}
+    ).encode()
+
+
+def body(reply: object) -> dict[str, Any]:
+    assert isinstance(reply, Whole)
+    found: dict[str, Any] = json.loads(reply.body)
+    return found
+
+
+@pytest.mark.parametrize("field", ["content", "reasoning_content", "refusal"])
+def test_a_whole_answer_is_masked_and_keeps_the_rest(field: str) -> None:
+    found = body(masked(Whole(whole({"role": "assistant", field: TEXT})), MASKER))
+
+    assert found["choices"][0]["message"] == {"role": "assistant", field: MASKED}
+    assert found["usage"] == {"total_tokens": 3}
+
+
+def test_a_whole_answer_without_personal_data_is_the_same_byte_for_byte() -> None:
+    reply = Whole(b'{ "choices": [{"message": {"content": "fine"}}] }')
+
+    assert masked(reply, MASKER) == reply
+
+
+def test_log_probabilities_do_not_spell_it_out() -> None:
+    found = body(masked(Whole(whole({"content": "x"}, logprobs={"content": [{"token": "13812345678"}]})), MASKER))
+
+    assert found["choices"][0]["logprobs"] is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_stream_says_the_same_as_the_whole_however_it_is_cut(seed: int) -> None:
+    chance = random.Random(seed)
+    pieces, at = [], 0
+    while at < len(TEXT):
+        size = chance.randint(1, 7)
+        pieces.append(TEXT[at : at + size])
+        at += size
+
+    choices = await deltas([chunk({"role": "assistant"}), *[chunk({"content": piece}) for piece in pieces], chunk({}, "stop")])
+
+    assert text(choices) == MASKED
+    assert choices[-1]["finish_reason"] == "stop"
+
+
+async def test_what_is_held_back_comes_even_without_a_finish_reason() -> None:
+    choices = await deltas([chunk({"content": "call 138"}), chunk({"content": "12345678"})])
+
+    assert text(choices) == "call [phone]"
+
+
+async def test_arguments_of_tool_calls_are_masked_call_by_call() -> None:
+    def call(index: int, arguments: str) -> dict[str, Any]:
+        return {"tool_calls": [{"index": index, "function": {"arguments": arguments}}]}
+
+    events = [chunk(call(0, '{"tel": "138')), chunk(call(1, '{"tel": "139')), chunk(call(0, '12345678"}')), chunk(call(1, '12345678"}'))]
+    choices = await deltas([*events, chunk({}, "tool_calls")])
+
+    said = {0: "", 1: ""}
+    for choice in choices:
+        for part in choice["delta"].get("tool_calls", ()):
+            said[part["index"]] += part["function"]["arguments"]
+    assert said == {0: '{"tel": "[phone]"}', 1: '{"tel": "[phone]"}'}
+
+
+class _Failing:
+    """A stream that breaks after its first chunk."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._events = [chunk({"content": "call 138"})]
+
+    def __aiter__(self) -> "_Failing":
+        return self
+
+    async def __anext__(self) -> tuple[Event, ...]:
+        if not self._events:
+            raise EngineError("The engine broke off.")
+        return (self._events.pop(),)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_a_failure_passes_through_and_closing_closes() -> None:
+    inner = _Failing()
+    stream = masked(inner, MASKER)
+    assert not isinstance(stream, Whole)
+    opened: Stream = stream
+
+    await anext(opened)
+    with pytest.raises(EngineError):
+        await anext(opened)
+    await opened.aclose()
+
+    assert inner.closed
