@@ -76,9 +76,11 @@ def test_cmyk_ink_becomes_light() -> None:
     assert blue > 180
 
 
-def test_a_profile_other_than_srgb_is_applied() -> None:
-    """The profile's red is wider than sRGB's, so the same numbers mean a stronger red, and a weaker green beside it."""
-    assert pixel(encode(Image.new("RGB", (16, 16), (180, 100, 100)), "PNG", icc_profile=WIDE)) != (180, 100, 100)
+@pytest.mark.parametrize(("form", "options"), [("PNG", {}), ("JPEG", {"quality": 95}), ("WEBP", {"lossless": True})], ids=str)
+def test_a_profile_other_than_srgb_is_applied(form: str, options: dict[str, int]) -> None:
+    """With red and green exchanged in the profile, what was sent as red means green."""
+    red, green, _ = pixel(encode(Image.new("RGB", (16, 16), (180, 100, 100)), form, icc_profile=SWAPPED, **options))
+    assert red + 40 < green
 
 
 def test_a_profile_that_is_srgb_changes_nothing() -> None:
@@ -110,4 +112,4 @@ def _swapped_profile() -> bytes:
     return profile.replace("sRGB".encode("utf-16-be"), "wide".encode("utf-16-be")).replace(b"sRGB", b"wide")
 
 
-WIDE = _swapped_profile()
+SWAPPED = _swapped_profile()
