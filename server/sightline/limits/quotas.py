@@ -27,6 +27,9 @@ class Charge:
     cost: int
     on_hit: bool
 
+    def free(self) -> "Charge":
+        return Charge(self.key, self.kind, self.whose, self.rate, 0, self.on_hit)
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -52,7 +55,8 @@ class Order:
         """The order as the values looked up leave it."""
         if not (self.answer and values and values[0] is not None):
             return self
-        return replace(self, charges=[charge if charge.on_hit else replace(charge, cost=0) for charge in self.charges], slots=())
+        # Built directly, here and for what is Taken: dataclasses.replace costs several times as much, on every request.
+        return Order([charge if charge.on_hit else charge.free() for charge in self.charges], (), self.lookups, self.answer)
 
     def share(self, replicas: int) -> "Order":
         """The part of it that one of several replicas may give away alone: at least one, else small limits would refuse all."""

@@ -6,7 +6,6 @@ them together; there the look-up, which lies elsewhere, goes first.
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import structlog
 
@@ -117,7 +116,7 @@ class ReplicatedQuotas:
                 self._local.note(charge, Level(used / self.replicas, at), at)
         if taken.admitted and taken.order.slots:
             await self._local.settle((), renewed=taken.order.slots)
-        return replace(taken, by=self)
+        return Taken(taken.admitted, taken.order, self, taken.values, taken.decisions, taken.held)
 
     async def settle(self, changes: Sequence[Charge], back: Sequence[Slot] = (), renewed: Sequence[Slot] = ()) -> None:
         """Of what was taken from the shared quotas; what was taken from the local ones is settled with them."""
