@@ -1,4 +1,4 @@
-"""An answer as a call of a function of yours, with the arguments read off the picture."""
+"""An answer as a call of a function of yours, with the arguments read off the picture. (The demo model calls, but has not learnt to fill them in.)"""
 
 import json
 
