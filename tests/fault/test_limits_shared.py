@@ -129,7 +129,7 @@ async def test_with_redis_down_from_the_start_both_together_admit_no_more_than_t
 
 async def test_what_was_used_before_redis_went_is_not_given_again(replicas: tuple[Replica, Replica], redis_server: RedisServer) -> None:
     """Each replica goes on from the last level it saw."""
-    someone = caller(requests_per_minute=60, concurrent_requests=60)
+    someone = caller(requests_per_minute=60)
     before = len(await replicas[0].admitted(someone, 20)) + len(await replicas[1].admitted(someone, 20))
     redis_server.kill()
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from sightline.errors import AuthenticationFailed
+from sightline.limits import callers as module
 from sightline.limits.callers import Callers
 from sightline.limits.keyfile import KeyFileError
 from sightline.settings import Limits
@@ -84,6 +85,27 @@ def test_a_file_put_right_counts_again(callers: Callers, file: Path, metrics: Me
     callers.look()
 
     assert callers.identify(HEADER).tenant == "other"
+
+
+def test_a_file_that_changes_while_it_is_read_waits_for_the_next_look(
+    callers: Callers, file: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a YAML list is a YAML list, so what somebody is still writing must not count even when it reads well."""
+    read = module._read
+
+    def read_while_somebody_writes(path: Path) -> str:
+        text = read(path)
+        path.write_text(content(tenant="finished"))
+        return text
+
+    file.write_text("keys: []")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_read", read_while_somebody_writes)
+        callers.look()
+    assert callers.identify(HEADER).tenant == "acme"
+
+    callers.look()
+    assert callers.identify(HEADER).tenant == "finished"
 
 
 def test_an_unchanged_file_is_not_read_again(callers: Callers, metrics: Metrics) -> None:
