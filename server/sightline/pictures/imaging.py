@@ -6,10 +6,12 @@ slightly other pixels than decoding in full. So the promise holds for equal deco
 shares its identity with its own copies (without EXIF, by URL, losslessly rearranged) but not with a PNG of itself: a miss, never a mix-up.
 """
 
+import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
+from typing import BinaryIO
 
 import PIL
 from blake3 import blake3
@@ -175,9 +177,21 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def _encode(image: Image.Image, header: Header, sent: int, policy: Policy) -> tuple[str, bytes]:
     """(media type, file): PNG where the picture came losslessly and that was small, JPEG without chroma subsampling otherwise."""
     image.info = {}  # Pillow would write comments and profiles that it finds here
-    file = BytesIO()
-    if header.lossless and sent <= max(SMALL_BYTES, SMALL_BYTES_PER_PIXEL * header.pixels):
-        image.save(file, "PNG", compress_level=3)
-        return MEDIA_TYPES["png"], file.getvalue()
-    image.save(file, "JPEG", quality=policy.quality, subsampling=0)
-    return MEDIA_TYPES["jpeg"], file.getvalue()
+    lossless = header.lossless and sent <= max(SMALL_BYTES, SMALL_BYTES_PER_PIXEL * header.pixels)
+    with _scratch() as file:
+        if lossless:
+            image.save(file, "PNG", compress_level=3)
+        else:
+            image.save(file, "JPEG", quality=policy.quality, subsampling=0)
+        file.seek(0)
+        return MEDIA_TYPES["png" if lossless else "jpeg"], file.read()
+
+
+def _scratch() -> BinaryIO:
+    """A file in memory that has a descriptor, where there is one to be had: Pillow gives up the GIL while it encodes into such a file,
+    and keeps it while it encodes into `BytesIO`.
+    """
+    try:
+        return os.fdopen(os.memfd_create("picture"), "w+b")
+    except (AttributeError, OSError):
+        return BytesIO()
