@@ -1,4 +1,4 @@
-"""An answer as a call of a function of yours, with the arguments read off the picture. (The demo model calls, but has not learnt to fill them in.)"""
+"""An answer as a call of a function of yours. (The demo model calls, but has not learnt to fill in the arguments.)"""
 
 import json
 
