@@ -55,6 +55,12 @@ class Caller:
         if scope not in self.scopes:
             raise PermissionDenied(f"This key may not do that: it lacks the scope `{scope}`. Ask for a key made with `--scope {scope}`.")
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether any limit of his or his tenant's is about tokens."""
+        sides = (self.limits, self.tenant_limits)
+        return any(side.tokens_per_minute is not None or side.tokens_per_day is not None for side in sides)
+
     def may_use(self, model: str) -> bool:
         return self.models is None or model in self.models
 

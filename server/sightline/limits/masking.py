@@ -99,7 +99,7 @@ class MaskedText:
     def feed(self, text: str) -> str:
         self._held += text
         end = len(self._held)
-        match = _OPEN.match(_plain(self._held[-HELD - 1 :])[::-1])
+        match = _OPEN.match(_plain(self._held[-HELD - 3 :])[::-1])  # three more, since a blank is judged by its neighbours
         end -= match.end() if match else 0
         if len(self._held) - end > HELD:
             # More than any form needs: what begins before the last LONGEST characters is all here. Nothing found is cut in two.

@@ -195,6 +195,20 @@ def test_a_stream_is_the_same_however_it_is_cut(text: str, chance: random.Random
     assert held <= HELD
 
 
+@pytest.mark.parametrize("item", ["13812345678(", "ab@example.com(", "4111 1111 1111 1111 ", "+44 20 7946 0958 "])
+def test_a_run_longer_than_may_be_held_back_is_never_cut_within_an_item(item: str) -> None:
+    masker, text = Masker(ALL), item * 80
+    whole = masker.mask(text)
+    for size in (1, 7, 50, 400, 1000):
+        stream = masker.stream()
+        out = ""
+        for at in range(0, len(text), size):
+            out += stream.feed(text[at : at + size])
+            assert len(stream._held) <= HELD
+        assert out + stream.finish() == whole
+    assert whole.count("[") == 80
+
+
 def test_plain_words_are_given_on_as_they_end() -> None:
     """A stream must not wait for its end: at most the last word is held back, in Chinese nothing."""
     stream = Masker(ALL).stream()
