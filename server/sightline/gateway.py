@@ -17,9 +17,12 @@ from sightline.answers.flights import Call, Flights, Ride
 from sightline.answers.keys import Key, make_key, question_hash
 from sightline.answers.leases import Leases
 from sightline.engines.pool import Pool
-from sightline.errors import InvalidRequest
+from sightline.errors import InvalidRequest, NotFound, SightlineError, Unavailable
 from sightline.limits.callers import Caller
+from sightline.limits.limiter import Cost, Limiter, Permit
+from sightline.limits.safety import Safety
 from sightline.pictures.prepare import Identified, Pictures
+from sightline.pictures.tokens import family_of, image_tokens
 from sightline.settings import Cache as CacheSettings
 from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Record
@@ -27,71 +30,100 @@ from sightline.wire.folding import expand, stamp
 from sightline.wire.protocol import Base64, ChatRequest, EngineQuestion, PictureSource
 from sightline.wire.reply import Reply, Told, Whole
 
+ANSWER_TOKENS = 512  # reserved for an answer whose request sets no limit; what it really took is settled
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: the reply in the form that was asked for, and the headers that say where it came from."""
+    """What goes back: the reply in the form that was asked for, the headers that say where it came from, and the caller's permit."""
 
     reply: Reply
     headers: list[tuple[bytes, bytes]]
+    permit: Permit
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the gateway is made of. `leases` is None where there are no other replicas to share calls with."""
+
+    pool: Pool
+    pictures: Pictures
+    cache: Cache
+    flights: Flights
+    leases: Leases | None
+    limiter: Limiter
+    safety: Safety
 
 
 class Gateway:
-    def __init__(
-        self,
-        pool: Pool,
-        pictures: Pictures,
-        cache: Cache,
-        flights: Flights,
-        leases: Leases | None,
-        settings: CacheSettings,
-        metrics: Metrics,
-    ) -> None:
-        self._pool = pool
-        self._pictures = pictures
-        self._cache = cache
-        self._flights = flights
-        self._leases = leases
+    def __init__(self, parts: Parts, settings: CacheSettings, metrics: Metrics) -> None:
+        self._pool = parts.pool
+        self._pictures = parts.pictures
+        self._cache = parts.cache
+        self._flights = parts.flights
+        self._leases = parts.leases
+        self._limiter = parts.limiter
+        self._safety = parts.safety
         self._settings = settings
         self._results = {name: metrics.cache_requests.labels(name.lower()) for name in ("HIT", "MISS", "BYPASS", "COALESCED")}
         self._coalesced = metrics.coalesced
 
     async def answer(self, request: ChatRequest, caller: Caller, record: Record, *, cache_control: str | None = None) -> Answer:
-        """Answers `request`; the reply has begun when this returns. Raises SightlineError."""
+        """Answers `request`; the reply has begun when this returns, and `settle` is due when it has ended. Raises SightlineError."""
         self._may_use(request.model, caller)
         record.model = request.model
+        self._safety.check(request, caller)
         decision = decide(request.body, request.cache, cache_control, self._policy(caller), default_ttl=caller.cache.ttl)
         pictures = await self._pictures.identify(request.pictures)
         key = self._key(request, pictures, caller, decision)
         self._note(record, pictures, key)
 
-        seen: LookUp | None = None
-        if decision.read or decision.write:
-            seen = await self._cache.look_up(key, read=decision.read, max_age=decision.max_age)
-        if isinstance(seen, Hit):
-            return self._told("HIT", _replay(seen, request), key, record, age=seen.age)
+        wanted = self._cache.wanted(key, read=decision.read) if decision.read or decision.write else []
+        cost = _cost(request, pictures, caller)
+        permit = await self._limiter.take(caller, cost, wanted, answer=decision.read)
+        try:
+            seen = await self._cache.judge(key, permit.values, read=decision.read, max_age=decision.max_age) if wanted else None
+            if isinstance(seen, Hit):
+                return self._told("HIT", _replay(seen, request), key, caller, record, permit, age=seen.age)
+            if decision.read and permit.values and permit.values[0] is not None:  # a kept answer that will not do after all
+                permit.settle(0)
+                permit = await self._limiter.take_more(caller, cost)
 
-        call = partial(self._ask, request, pictures, caller, record)
-        if seen is None:
-            return self._told("BYPASS", await call(), key, record)
-        waiting = time.perf_counter()
-        ride = self._board(key, request, decision, seen, call)
-        reply = await ride.reply()
-        if ride.coalesced:
-            record.engine_wait += time.perf_counter() - waiting
-            return self._told("COALESCED", reply, key, record)
-        return self._told("MISS" if isinstance(seen, Miss) else "BYPASS", reply, key, record)
+            call = partial(self._ask, request, pictures, caller, record)
+            if seen is None:
+                return self._told("BYPASS", await call(), key, caller, record, permit)
+            waiting = time.perf_counter()
+            ride = self._board(key, request, decision, seen, call)
+            reply = await ride.reply()
+            if ride.coalesced:
+                record.engine_wait += time.perf_counter() - waiting
+                return self._told("COALESCED", reply, key, caller, record, permit)
+            return self._told("MISS" if isinstance(seen, Miss) else "BYPASS", reply, key, caller, record, permit)
+        except BaseException as error:
+            _end(permit, error)
+            raise
 
     def _board(self, key: Key, request: ChatRequest, decision: Decision, seen: LookUp, call: Call) -> Ride:
         """A place on the engine call for this very question, in this process or, by a lease, in any. A broken store leaves the first."""
         keeps = decision.write and isinstance(seen, Miss)
         return self._flights.board(
-            key.answer if decision.share else None,
+            # With the mark of the pictures' epochs: who asks after a purge does not board a flight from before it.
+            f"{key.answer}:{seen.mark.hex()}" if decision.share and not isinstance(seen, Hit) else None,
             stream=request.stream,
             call=call,
             landed=partial(self._cache.keep, key, ttl=decision.ttl, seen=seen) if keeps else None,
             lease=self._leases.lease(key, stream=request.stream) if self._leases and keeps and decision.share else None,
         )
+
+    @staticmethod
+    def settle(answer: Answer, record: Record) -> None:
+        """The reply has ended, well or not: what it really cost is charged, and its place given back."""
+        if record.cache in {"HIT", "COALESCED"}:
+            answer.permit.settle(0)
+        elif record.completion_tokens is not None:
+            answer.permit.settle((record.prompt_tokens or 0) + record.completion_tokens)
+        else:  # it broke off, or its client left: what was sent counts, about a token a chunk
+            answer.permit.settle(record.chunks)
 
     async def _ask(self, request: ChatRequest, pictures: Sequence[Identified], caller: Caller, record: Record) -> Reply:
         """One question to an engine, with prepared pictures only."""
@@ -103,7 +135,7 @@ class Gateway:
         asked = time.perf_counter()
         try:
             affinity = pictures[0].image_hash if pictures else None
-            answered = await self._pool.ask(question, affinity=affinity, request_id=record.request_id)
+            answered = await self._pool.ask(question, affinity=affinity, request_id=record.request_id, priority=caller.priority)
         finally:
             record.engine_wait += time.perf_counter() - asked
         record.engine = answered.engine
@@ -135,17 +167,17 @@ class Gateway:
             update={"enabled": own.enabled and self._settings.enabled, "when": own.when or self._settings.when}
         )
 
-    def _told(self, source: str, reply: Reply, key: Key, record: Record, age: int | None = None) -> Answer:
+    def _told(self, source: str, reply: Reply, key: Key, caller: Caller, record: Record, permit: Permit, age: int | None = None) -> Answer:
         record.cache = source
         self._results[source].inc()
         if source == "COALESCED":
             self._coalesced.inc()
-        headers = [(b"x-cache", source.encode()), (b"x-question-hash", key.question_hash.encode())]
+        headers = [(b"x-cache", source.encode()), (b"x-question-hash", key.question_hash.encode()), *permit.headers()]
         if key.image_hash is not None:
             headers.append((b"x-image-hash", key.image_hash.encode()))
         if age is not None:
             headers.append((b"age", b"%d" % age))
-        return Answer(reply, headers)
+        return Answer(self._safety.masked(reply, caller), headers, permit)
 
     @staticmethod
     def _note(record: Record, pictures: Sequence[Identified], key: Key) -> None:
@@ -155,8 +187,18 @@ class Gateway:
         record.question_hash = key.question_hash
 
     def _may_use(self, model: str, caller: Caller) -> None:
+        """Raises NotFound, listing what there is for this caller; Unavailable while no engine has said what it serves."""
         caller.require_model(model)
-        self._pool.check(model)
+        if self._pool.serves(model):
+            return
+        known = [name for name in sorted(self._pool.models()) if caller.may_use(name)]
+        if not known:
+            raise Unavailable("No engine is ready yet.", retry_after=2)
+        raise NotFound(f"The model {model[:100]!r} does not exist. Served here: {', '.join(known)}.", code="model_not_found", param="model")
+
+    def refuse_early(self, caller: Caller) -> None:
+        """Raises RateLimited for a caller whose requests are known to be used up, before his body is read."""
+        self._limiter.check(caller)
 
     @property
     def ready(self) -> bool:
@@ -183,6 +225,30 @@ def _replay(hit: Hit, request: ChatRequest) -> Reply:
     fresh, now = f"chatcmpl-{secrets.token_hex(16)}", int(time.time())
     body = stamp(hit.tail, id=fresh, created=now)
     return Told(expand(body, id=fresh, created=now)) if request.stream else Whole(body)
+
+
+def _cost(request: ChatRequest, pictures: Sequence[Identified], caller: Caller) -> Cost:
+    """What the request will cost if an engine is asked: its text at four bytes a token, its pictures by the model's formula, its answer
+    at its longest.
+    """
+    if not caller.counts_tokens:
+        return Cost(images=len(pictures))
+    family = family_of(request.model)
+    longest = next(
+        (value for name in ("max_completion_tokens", "max_tokens") if type(value := request.body.get(name)) is int), ANSWER_TOKENS
+    )
+    choices = request.body["n"] if type(request.body.get("n")) is int else 1
+    text = len(msgspec.json.encode(request.body["messages"])) // 4
+    seen = sum(image_tokens(family, found.width, found.height) for found in pictures)
+    return Cost(tokens=text + seen + max(longest, 0) * max(choices, 1), images=len(pictures))
+
+
+def _end(permit: Permit, error: BaseException) -> None:
+    """Nothing came of it: tokens and place go back; the request too, unless the caller had it wrong or left."""
+    if isinstance(error, SightlineError) and error.status >= 500:
+        permit.refund()
+    else:
+        permit.settle(0)
 
 
 def _mark(purpose: str, *parts: str) -> str:

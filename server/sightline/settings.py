@@ -74,7 +74,7 @@ class Fetch(Group):
     )
     allow_networks: Networks = Field((), description="networks (CIDR) that may be dialled though they are not public")
     per_host: int = Field(8, gt=0, description="pictures fetched from one host at once")
-    concurrency: int = Field(64, gt=0, description="pictures fetched at once")
+    concurrency: int = Field(16, gt=0, description="pictures fetched at once; times `max_bytes` this bounds their memory")
     keep_bytes: int = Field(64 * 2**20, ge=0, description="fetched bytes kept in memory for URLs that come again, in bytes")
     keep_seconds: float = Field(30.0, ge=0, description="seconds that fetched bytes are kept, unless their server says no-store")
 

@@ -66,13 +66,23 @@ class Cache:
         self._clock = clock
         self._discarded = metrics.backend_errors.labels("cache", "value")
 
+    def wanted(self, key: Key, *, read: bool = True) -> list[str]:
+        """What the store is to be asked for: the answer, unless `read` is False, and the pictures' epochs."""
+        epochs = [picture.epoch for picture in key.pictures]
+        return [key.answer, *epochs] if read else epochs
+
     async def look_up(self, key: Key, *, read: bool = True, max_age: int | None = None) -> LookUp:
         """One round trip. With `read` False nothing is a hit, and only the epochs are asked for."""
-        epochs = [picture.epoch for picture in key.pictures]
-        wanted = [key.answer, *epochs] if read else epochs
+        wanted = self.wanted(key, read=read)
         try:
             found = await self._store.get(wanted) if wanted else []
         except StoreError:
+            return Down()
+        return await self.judge(key, found, read=read, max_age=max_age)
+
+    async def judge(self, key: Key, found: Sequence[bytes | None] | None, *, read: bool = True, max_age: int | None = None) -> LookUp:
+        """What the values of `wanted` mean; None is a store that could not be asked. A value that is no answer (any more) is removed."""
+        if found is None:
             return Down()
         value = found[0] if read else None
         mark = _mark(found[1:] if read else found)

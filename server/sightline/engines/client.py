@@ -114,6 +114,15 @@ class Client:
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise EngineError("The engine's list of models is not one.") from None
 
+    async def waiting(self) -> int:
+        """Requests in the engine's own queue (`vllm:num_requests_waiting`); 0 where it does not say."""
+        with contextlib.suppress(SightlineError, TimeoutError, ValueError):
+            async with asyncio.timeout(self._timeouts.connect):
+                _, text = await self._get(b"/metrics")
+            lines = [line for line in text.split(b"\n") if line.startswith(b"vllm:num_requests_waiting{")]
+            return int(sum(float(line.rpartition(b" ")[2]) for line in lines))
+        return 0
+
 
 class EngineStream:
     """An open streamed answer: batches of events, as the network brought them. Closing it closes the connection, which ends the work."""

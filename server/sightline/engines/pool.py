@@ -17,7 +17,9 @@ from blake3 import blake3
 from sightline.engines.client import Client, NotAnswered
 from sightline.engines.health import Health, RetryBudget
 from sightline.engines.reuse import Reuse, is_miss
-from sightline.errors import EngineError, EngineRefused, EngineTimeout, NotFound, SightlineError, Unavailable
+from sightline.errors import EngineError, EngineRefused, EngineTimeout, SightlineError, Unavailable
+from sightline.limits.admission import Admission, Place
+from sightline.limits.keyfile import Priority
 from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
 from sightline.wire.protocol import EngineQuestion
@@ -42,7 +44,9 @@ class Member:
         self.name = client.url.split("://", 1)[1]
         self.up = False
         self.models: dict[str, dict[str, Any]] = {}
+        self.revisions: dict[str, str] = {}
         self.calls = 0
+        self.waiting = 0  # requests in its own queue, as its metrics say
         self.health = Health()
         self.reuse = Reuse()
         self.gauge = metrics.engine_up.labels(self.name)
@@ -54,6 +58,7 @@ class Member:
         if up:
             try:
                 self.models = {str(model.get("id")): model for model in await self.client.models()}
+                self.revisions = {name: f"{model.get('root')}|{model.get('parent')}" for name, model in self.models.items()}
             except SightlineError:
                 up = bool(self.models)
         if up != self.up:
@@ -64,12 +69,15 @@ class Member:
 
 
 class Pool:
-    def __init__(self, settings: Settings, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: Settings, admission: Admission, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+        self._admission = admission
+        self._polls_queue = settings.limits.engine_queue is not None
         key = settings.engine_key.get_secret_value() if settings.engine_key else None
         self.members = [Member(Client(url, key, settings.timeouts), metrics) for url in settings.engines]
         self._metrics = metrics
         self._clock = clock
         self._budget = RetryBudget()
+        self._durations: dict[tuple[str, str], Any] = {}
         self._watching: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -92,6 +100,9 @@ class Pool:
         while True:
             await asyncio.sleep(_POLL)
             await member.look()
+            if self._polls_queue:
+                member.waiting = await member.client.waiting()
+                self._admission.engines_waiting = sum(other.waiting for other in self.members)
 
     @property
     def ready(self) -> bool:
@@ -101,28 +112,35 @@ class Pool:
         """Every model that an engine lists, by its id."""
         return {name: model for member in self.members for name, model in member.models.items()}
 
+    def serves(self, model: str) -> bool:
+        return any(model in member.models for member in self.members)
+
     def revision(self, model: str) -> str:
         """What the engines serve under that name, as far as they say: another path or parent is another model."""
-        listed = self.models().get(model, {})
-        return f"{listed.get('root')}|{listed.get('parent')}"
+        return next((member.revisions[model] for member in reversed(self.members) if model in member.revisions), "")
 
-    def check(self, model: str) -> None:
-        """Raises NotFound, listing what there is, for a model that no engine serves; Unavailable while no list is known."""
-        if any(model in member.models for member in self.members):
-            return
-        known = sorted(self.models())
-        if not known:
-            raise Unavailable("No engine is ready yet.", retry_after=2)
-        raise NotFound(f"The model {model[:100]!r} does not exist. Served here: {', '.join(known)}.", code="model_not_found", param="model")
-
-    async def ask(self, question: EngineQuestion, *, affinity: str | None, request_id: str) -> Answered:
+    async def ask(self, question: EngineQuestion, *, affinity: str | None, request_id: str, priority: Priority = "normal") -> Answered:
         """Asks one engine, and once more where that can help. Returns when the answer has begun. Raises SightlineError."""
+        place = await self._admission.enter(priority)
+        try:
+            member, reply, started = await self._ask_somebody(question, affinity, request_id)
+        except BaseException as error:
+            place.leave(failed=isinstance(error, _FAILURES), counts=isinstance(error, SightlineError))
+            raise
+        call = _Call(member, place, self._duration(member.name, question.model), self._clock, started)
+        if isinstance(reply, Whole):
+            call.end()
+            return Answered(reply, member.name)
+        return Answered(_Counted(reply, call), member.name)
+
+    async def _ask_somebody(self, question: EngineQuestion, affinity: str | None, request_id: str) -> tuple[Member, Reply, float]:
         self._budget.request()
         tried: list[Member] = []
         while True:
             member = self._choose(question.model, affinity, tried)
+            started = self._clock()
             try:
-                return Answered(await self._ask(member, question, request_id), member.name)
+                return member, await self._ask(member, question, request_id), started
             except _FAILURES as error:
                 another = any(other is not member and other.up and question.model in other.models for other in self.members)
                 if tried or not (another or isinstance(error, NotAnswered)) or not self._budget.take(self._clock()):
@@ -131,26 +149,27 @@ class Pool:
                 self._metrics.engine_retries.labels(error.code).inc()
 
     async def _ask(self, member: Member, question: EngineQuestion, request_id: str) -> Reply:
-        started = self._clock()
-        member.health.asked(started)
+        """A reply that has begun counts as a call of `member` until somebody says that it has ended."""
+        member.health.asked(self._clock())
         member.calls += 1
-        ended = _Ended(member, self._metrics.engine_duration.labels(member.name, question.model), self._clock, started)
         try:
             reply = await self._chat(member, question, request_id)
-        except _FAILURES as error:
-            member.health.failed(self._clock())
-            self._metrics.backend_errors.labels("engine", error.code).inc()
-            ended()
-            raise
-        except BaseException:
-            member.health.abandoned()
-            ended()
+        except BaseException as error:
+            member.calls -= 1
+            if isinstance(error, _FAILURES):
+                member.health.failed(self._clock())
+                self._metrics.backend_errors.labels("engine", error.code).inc()
+            else:
+                member.health.abandoned()
             raise
         member.health.succeeded(self._clock())
-        if isinstance(reply, Whole):
-            ended()
-            return reply
-        return _Counted(reply, ended)
+        return reply
+
+    def _duration(self, engine: str, model: str) -> Any:
+        child = self._durations.get((engine, model))
+        if child is None:
+            child = self._durations[engine, model] = self._metrics.engine_duration.labels(engine, model)
+        return child
 
     async def _chat(self, member: Member, question: EngineQuestion, request_id: str) -> Reply:
         """Names the pictures that the engine has; where it has let go of one, sends them all."""
@@ -181,28 +200,31 @@ class Pool:
         return next((m for m in ranked if m.calls < share), ranked[0])
 
 
-class _Ended:
-    """Notes once that a call is over."""
+class _Call:
+    """A call of an engine that was begun; it ends once."""
 
-    def __init__(self, member: Member, duration: Any, clock: Callable[[], float], started: float) -> None:
-        self._member: Member | None = member
+    def __init__(self, member: Member, place: Place, duration: Any, clock: Callable[[], float], started: float) -> None:
+        self._member = member
+        self._place = place
         self._duration = duration
         self._clock = clock
         self._started = started
+        self._over = False
 
-    def __call__(self) -> None:
-        if self._member is not None:
+    def end(self, *, failed: bool = False, counts: bool = True) -> None:
+        if not self._over:
+            self._over = True
             self._member.calls -= 1
-            self._member = None
             self._duration.observe(self._clock() - self._started)
+            self._place.leave(failed=failed, counts=counts)
 
 
 class _Counted:
-    """A stream that counts as a call of its engine until it ends or is closed."""
+    """A stream that counts as a call until it ends or is closed."""
 
-    def __init__(self, stream: Stream, ended: _Ended) -> None:
+    def __init__(self, stream: Stream, call: _Call) -> None:
         self._stream = stream
-        self._ended = ended
+        self._call = call
 
     def __aiter__(self) -> Self:
         return self
@@ -210,11 +232,14 @@ class _Counted:
     async def __anext__(self) -> tuple[Event, ...]:
         try:
             return await self._stream.__anext__()
-        except BaseException:
-            self._ended()
+        except StopAsyncIteration:
+            self._call.end()
+            raise
+        except BaseException as error:
+            self._call.end(failed=isinstance(error, _FAILURES), counts=isinstance(error, SightlineError))
             raise
 
     async def aclose(self) -> None:
-        self._ended()
+        self._call.end(counts=False)
         with contextlib.suppress(SightlineError):
             await self._stream.aclose()

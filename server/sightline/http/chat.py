@@ -10,6 +10,7 @@ from sightline.errors import SightlineError
 from sightline.gateway import Answer, Gateway
 from sightline.http import responses
 from sightline.http.body import ClientLeft, Intake, require_json
+from sightline.limits.admission import Crowd
 from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Record, Recorder
@@ -25,20 +26,25 @@ class ChatEndpoint:
         self._gateway = gateway
         self._settings = settings
         self._intake = Intake(settings.requests, settings.timeouts.body, metrics)
+        self._crowd = Crowd(settings.limits.requests_in_flight)
         self._recorder = recorder
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         caller, record = scope["caller"], scope["record"]
         caller.require("chat")
         require_json(scope)
-        with self._intake.hold() as hold:
+        self._gateway.refuse_early(caller)
+        with self._crowd.one(), self._intake.hold() as hold:
             arrived = time.perf_counter()
             body = await self._intake.read(scope, receive, hold)
             record.client_wait += time.perf_counter() - arrived
             request = parse(body, self._settings.requests, self._settings.images.per_request)
             async with Presence(receive):
                 answer = await self._gateway.answer(request, caller, record, cache_control=_header(scope, b"cache-control"))
-                await self._send(answer, request, record, send)
+                try:
+                    await self._send(answer, request, record, send)
+                finally:
+                    self._gateway.settle(answer, record)
 
     async def _send(self, answer: Answer, request: ChatRequest, record: Record, send: Any) -> None:
         elapsed = (time.perf_counter() - record.started) * 1e3

@@ -35,7 +35,7 @@ def request_id(headers: Headers) -> str:
 
 def render(error: SightlineError) -> tuple[int, Headers, bytes]:
     """A refusal or failure as (status, headers, body), in OpenAI's shape."""
-    headers = [JSON]
+    headers = [JSON, *error.headers]
     retry_after = error.retry_after
     if retry_after is None and error.status in {429, 503}:
         retry_after = 1.0

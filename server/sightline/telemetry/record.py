@@ -32,7 +32,7 @@ class Record:
     """One request from its first byte to its answer's last. Times are `time.perf_counter` seconds."""
 
     __slots__ = (
-        "cache", "client_wait", "code", "completion_tokens", "engine", "engine_wait", "first_byte", "image_bytes", "image_hash",
+        "cache", "chunks", "client_wait", "code", "completion_tokens", "engine", "engine_wait", "first_byte", "image_bytes", "image_hash",
         "images", "last_chunk", "model", "prompt_tokens", "question_hash", "request_id", "route", "started", "status", "tenant",
     )  # fmt: skip
 
@@ -44,6 +44,7 @@ class Record:
         self.last_chunk: float | None = None
         self.engine_wait = 0.0
         self.client_wait = 0.0
+        self.chunks = 0
         self.status = 0
         self.images = 0
         self.image_bytes = 0
@@ -80,6 +81,7 @@ class Recorder:
     def chunk(self, record: Record) -> float:
         """A chunk of a streamed answer has come and is leaving; the time."""
         now = time.perf_counter()
+        record.chunks += 1
         if record.last_chunk is None:
             record.first_byte = now
         else:
