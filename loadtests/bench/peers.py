@@ -35,18 +35,18 @@ class Peer:
     cells: frozenset[str] | None = None
 
 
-def sightline(place: Place) -> Peer:
+def sightline(place: Place, **settings: str) -> Peer:
     """All features on: a key with limits (far away), the Redis cache, engine reuse, metrics, a JSON log line a request."""
-    return _sightline(place, caches=True)
+    return _sightline(place, settings)
 
 
 def sightline_resend(place: Place) -> Peer:
     """The same before an engine that has always just let go of a picture (`mock --forgetful`), so that the bytes are sent each time."""
-    return _sightline(place, caches=True, cells=frozenset({"miss.i100k", "miss.i1m"}))
+    return _sightline(place, {}, cells=frozenset({"miss.i100k", "miss.i1m"}))
 
 
 def sightline_nocache(place: Place) -> Peer:
-    return _sightline(place, caches=False, CACHE__ENABLED="false")
+    return _sightline(place, {"CACHE__ENABLED": "false"}, caches=False)
 
 
 def sightline_plain(place: Place) -> Peer:
@@ -55,7 +55,7 @@ def sightline_plain(place: Place) -> Peer:
     return Peer(Command(command, MALLOC | {"SIGHTLINE_CACHE__ENABLED": "false", "SIGHTLINE_LOG_LEVEL": "error"}))
 
 
-def _sightline(place: Place, *, caches: bool, cells: frozenset[str] | None = None, **settings: str) -> Peer:
+def _sightline(place: Place, settings: Mapping[str, str], *, caches: bool = True, cells: frozenset[str] | None = None) -> Peer:
     keys = place.folder / "keys.yaml"
     limits = ("requests_per_minute", "tokens_per_minute", "images_per_minute", "concurrent_requests")
     command = [sys.executable, "-m", "sightline", "keys", "new", "--tenant", "bench", "--file", str(keys)]
@@ -63,8 +63,13 @@ def _sightline(place: Place, *, caches: bool, cells: frozenset[str] | None = Non
     if made.returncode:
         raise Invalid(f"no key could be made: {made.stderr.strip()}")
     # A machine that stands still for 50 ms (shared ones do) would make the cache step aside, which is the fault runs' to measure.
-    settings = {"CACHE__TIMEOUT": "0.5"} | settings
-    environ = {"KEYS_FILE": str(keys), "STORE": f"redis://127.0.0.1:{place.redis}/0", "LOG_FORMAT": "json", **settings}
+    environ = {
+        "KEYS_FILE": str(keys),
+        "STORE": f"redis://127.0.0.1:{place.redis}/0",
+        "LOG_FORMAT": "json",
+        "CACHE__TIMEOUT": "0.5",
+        **settings,
+    }
     serve = [sys.executable, "-m", "sightline", "serve", "--port", str(place.port), "--engine", f"http://127.0.0.1:{place.engine}"]
     return Peer(
         Command(serve, MALLOC | {f"SIGHTLINE_{name}": value for name, value in environ.items()}),
