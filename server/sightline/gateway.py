@@ -35,11 +35,15 @@ ANSWER_TOKENS = 512  # reserved for an answer whose request sets no limit; what 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: the reply in the form that was asked for, the headers that say where it came from, and the caller's permit."""
+    """What goes back: the reply in the form that was asked for, the headers that say where it came from, and the caller's permit.
+
+    `ride` is his place on the engine call, None where the call is his alone or there was none.
+    """
 
     reply: Reply
     headers: list[tuple[bytes, bytes]]
     permit: Permit
+    ride: Ride | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Gateway:
         wanted = self._cache.wanted(key, read=decision.read) if decision.read or decision.write else []
         cost = _cost(request, pictures, caller)
         permit = await self._limiter.take(caller, cost, wanted, answer=decision.read)
+        ride = None
         try:
             seen = await self._cache.judge(key, permit.values, read=decision.read, max_age=decision.max_age) if wanted else None
             if isinstance(seen, Hit):
@@ -97,10 +102,10 @@ class Gateway:
             reply = await ride.reply()
             if ride.coalesced:
                 record.engine_wait += time.perf_counter() - waiting
-                return self._told("COALESCED", reply, key, caller, record, permit)
-            return self._told("MISS" if isinstance(seen, Miss) else "BYPASS", reply, key, caller, record, permit)
+                return self._told("COALESCED", reply, key, caller, record, permit, ride=ride)
+            return self._told("MISS" if isinstance(seen, Miss) else "BYPASS", reply, key, caller, record, permit, ride=ride)
         except BaseException as error:
-            _end(permit, error)
+            _end(permit, error, ride)
             raise
 
     def _board(self, key: Key, request: ChatRequest, decision: Decision, seen: LookUp, call: Call) -> Ride:
@@ -122,6 +127,8 @@ class Gateway:
             answer.permit.settle(0)
         elif record.completion_tokens is not None:
             answer.permit.settle((record.prompt_tokens or 0) + record.completion_tokens)
+        elif answer.ride is not None and answer.ride.goes_on:
+            answer.permit.keep()  # he left, and the engine works on: nobody else is charged for it
         else:  # it broke off, or its client left: what was sent counts, about a token a chunk
             answer.permit.settle(record.chunks)
 
@@ -167,7 +174,18 @@ class Gateway:
             update={"enabled": own.enabled and self._settings.enabled, "when": own.when or self._settings.when}
         )
 
-    def _told(self, source: str, reply: Reply, key: Key, caller: Caller, record: Record, permit: Permit, age: int | None = None) -> Answer:
+    def _told(
+        self,
+        source: str,
+        reply: Reply,
+        key: Key,
+        caller: Caller,
+        record: Record,
+        permit: Permit,
+        *,
+        age: int | None = None,
+        ride: Ride | None = None,
+    ) -> Answer:
         record.cache = source
         self._results[source].inc()
         if source == "COALESCED":
@@ -177,7 +195,7 @@ class Gateway:
             headers.append((b"x-image-hash", key.image_hash.encode()))
         if age is not None:
             headers.append((b"age", b"%d" % age))
-        return Answer(self._safety.masked(reply, caller), headers, permit)
+        return Answer(self._safety.masked(reply, caller), headers, permit, ride)
 
     @staticmethod
     def _note(record: Record, pictures: Sequence[Identified], key: Key) -> None:
@@ -243,9 +261,11 @@ def _cost(request: ChatRequest, pictures: Sequence[Identified], caller: Caller) 
     return Cost(tokens=text + seen + max(longest, 0) * max(choices, 1), images=len(pictures))
 
 
-def _end(permit: Permit, error: BaseException) -> None:
+def _end(permit: Permit, error: BaseException, ride: Ride | None) -> None:
     """Nothing came of it: tokens and place go back; the request too, unless the caller had it wrong or left."""
-    if isinstance(error, SightlineError) and error.status >= 500:
+    if ride is not None and ride.goes_on:
+        permit.keep()  # or two clients with one question, of whom the first leaves at once, would have its answer for nothing
+    elif isinstance(error, SightlineError) and error.status >= 500:
         permit.refund()
     else:
         permit.settle(0)

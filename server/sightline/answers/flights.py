@@ -148,6 +148,12 @@ class Ride:
         """Whether the answer is of a call that another request made. Settled when `reply` has returned."""
         return self._joined or self._flight.borrowed
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether leaving does not end the engine call that this ride began: it has answered already, or others are aboard."""
+        others = not self._flight.ended and bool(self._flight.places - {self._place})
+        return not self.coalesced and (self._flight.answered or others)
+
     async def reply(self) -> Reply:
         """The whole answer, or the stream once its first events are there; raises what the flight failed with before that."""
         try:

@@ -125,7 +125,7 @@ class Pool:
         try:
             member, reply, started = await self._ask_somebody(question, affinity, request_id)
         except BaseException as error:
-            place.leave(failed=isinstance(error, _FAILURES), counts=isinstance(error, SightlineError))
+            place.leave(failed=isinstance(error, _FAILURES), counts=isinstance(error, _FAILURES))
             raise
         call = _Call(member, place, self._duration(member.name, question.model), self._clock, started)
         if isinstance(reply, Whole):
@@ -236,7 +236,7 @@ class _Counted:
             self._call.end()
             raise
         except BaseException as error:
-            self._call.end(failed=isinstance(error, _FAILURES), counts=isinstance(error, SightlineError))
+            self._call.end(failed=isinstance(error, _FAILURES), counts=isinstance(error, _FAILURES))
             raise
 
     async def aclose(self) -> None:

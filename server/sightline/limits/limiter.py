@@ -12,7 +12,6 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sightline.errors import RateLimited
 from sightline.limits.callers import Caller
 from sightline.limits.gcra import Rate
 from sightline.limits.quotas import Charge, Kind, Order, Quotas, Slot, Whose
@@ -40,11 +39,23 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A caller's limits, ready to be charged."""
+    """A caller's limits, ready to be charged. It holds as long as they are the very same two objects: a new key file brings new ones."""
 
-    caller: Caller
+    limits: Allowance
+    tenant_limits: Allowance
     rates: tuple[tuple[str, Kind, Whose, Rate], ...]
     places: tuple[tuple[str, Whose, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shut:
+    """A caller whose requests were found used up `at` a time, for so many `seconds`; as a plan, it holds for these limits."""
+
+    limits: Allowance
+    tenant_limits: Allowance
+    verdict: Verdict
+    at: float
+    seconds: float
 
 
 class Permit:
@@ -66,6 +77,10 @@ class Permit:
         changes = [replace(charge, cost=tokens - charge.cost) for charge in self.verdict.taken.order.charges if charge.kind == "tokens"]
         self._end([change for change in changes if change.cost])
 
+    def keep(self) -> None:
+        """What was reserved stays charged, for an engine call that goes on for others after its caller has left; the slot is given back."""
+        self._end(())
+
     def refund(self) -> None:
         """Nothing came of the request, and not by its caller's doing: everything is given back."""
         self._end([replace(charge, cost=-charge.cost) for charge in self.verdict.taken.order.charges if charge.cost])
@@ -83,16 +98,19 @@ class Limiter:
         self._clock = clock
         self._refused = {kind: metrics.rate_limited.labels(kind) for kind in ("requests", "tokens", "images", "concurrency")}
         self._plans: OrderedDict[tuple[str, str], _Plan] = OrderedDict()
-        self._shut: OrderedDict[tuple[str, str], tuple[float, RateLimited]] = OrderedDict()
+        self._shut: OrderedDict[tuple[str, str], _Shut] = OrderedDict()
         self._holding: set[Permit] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def check(self, caller: Caller) -> None:
         """Refuses at once a caller who has used up his requests, as the last `take` found: before his body is read or a picture opened."""
         shut = self._shut.get((caller.tenant, caller.key_id))
-        if shut is not None and self._clock() < shut[0]:
+        if shut is None or shut.limits is not caller.limits or shut.tenant_limits is not caller.tenant_limits:
+            return
+        later = self._clock() - shut.at
+        if later < shut.seconds and (refusal := shut.verdict.refusal(later)) is not None:
             self._refused["requests"].inc()
-            raise RateLimited(shut[1].message, retry_after=max(0.001, shut[0] - self._clock()), should_retry=shut[1].should_retry)
+            raise refusal
 
     async def take(self, caller: Caller, cost: Cost, lookups: Sequence[str] = (), *, answer: bool = False) -> Permit:
         """Looks `lookups` up and charges `caller`, in one round trip; raises RateLimited.
@@ -123,6 +141,8 @@ class Limiter:
 
     async def renew(self) -> None:
         for permit in list(self._holding):
+            if permit not in self._holding:
+                continue  # given back while another was renewed: renewing it now would take it again
             taken = permit.verdict.taken
             with contextlib.suppress(StoreError):  # the leases outlast two renewals
                 await taken.by.settle((), renewed=taken.order.slots)
@@ -158,12 +178,13 @@ class Limiter:
         kind = verdict.refused_kind()
         self._refused[kind].inc()
         if kind == "requests":
-            _keep(self._shut, (caller.tenant, caller.key_id), (self._clock() + (refusal.retry_after or 0.0), refusal))
+            shut = _Shut(caller.limits, caller.tenant_limits, verdict, self._clock(), refusal.retry_after or 0.0)
+            _keep(self._shut, (caller.tenant, caller.key_id), shut)
         raise refusal
 
     def _plan(self, caller: Caller) -> _Plan:
         plan = self._plans.get((caller.tenant, caller.key_id))
-        if plan is None or plan.caller is not caller:
+        if plan is None or plan.limits is not caller.limits or plan.tenant_limits is not caller.tenant_limits:
             plan = _plan(caller)
             _keep(self._plans, (caller.tenant, caller.key_id), plan)
         return plan
@@ -187,7 +208,7 @@ def _plan(caller: Caller) -> _Plan:
         rates += [(base + name, kind, whose, rate) for name, kind, rate in _rates(allowance)]
         if allowance.concurrent_requests is not None:
             places.append((base + "slots", whose, allowance.concurrent_requests))
-    return _Plan(caller, tuple(rates), tuple(places))
+    return _Plan(caller.limits, caller.tenant_limits, tuple(rates), tuple(places))
 
 
 def _rates(allowance: Allowance) -> Iterator[tuple[str, Kind, Rate]]:

@@ -49,6 +49,8 @@ class RedisQuotas:
     async def take(self, order: Order) -> Taken:
         values: list[bytes | None] | None = None
         lookups = order.lookups
+        if not (lookups or order.charges or order.slots):
+            return Taken(admitted=True, order=order, by=self, values=values, decisions=[], held=[])
         if lookups and (self._kept is not None or not (order.charges or order.slots)):
             values = await (self._kept or self._store).get(lookups)
             lookups = ()

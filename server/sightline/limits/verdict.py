@@ -21,8 +21,8 @@ class Verdict:
 
     taken: Taken
 
-    def headers(self) -> Headers:
-        """`x-ratelimit-…` for requests, tokens and images; of several limits on one of these, the one with least left."""
+    def headers(self, later: float = 0.0) -> Headers:
+        """`x-ratelimit-…` for requests, tokens and images, `later` seconds on; of several limits on one, the one with least left."""
         tightest: dict[Kind, tuple[Charge, Decision]] = {}
         for charge, decision in zip(self.taken.order.charges, self.taken.decisions, strict=True):
             known = tightest.get(charge.kind)
@@ -34,17 +34,17 @@ class Verdict:
             headers += [
                 (b"x-ratelimit-limit-" + name, b"%d" % charge.rate.limit),
                 (b"x-ratelimit-remaining-" + name, b"%d" % decision.remaining),
-                (b"x-ratelimit-reset-" + name, go_duration(decision.reset)),
+                (b"x-ratelimit-reset-" + name, go_duration(decision.reset - later)),
             ]
         return tuple(headers)
 
-    def refusal(self) -> RateLimited | None:
-        """The error when something was refused: of several reasons the one that takes longest to pass."""
+    def refusal(self, later: float = 0.0) -> RateLimited | None:
+        """The error when something was refused, `later` seconds on: of several reasons the one that takes longest to pass."""
         if self.taken.admitted:
             return None
         refused = [pair for pair in zip(self.taken.order.charges, self.taken.decisions, strict=True) if not pair[1].admitted]
-        error = _rate_refusal(refused) if refused else _slot_refusal(self.taken.order.slots, self.taken.held)
-        error.headers = self.headers()
+        error = _rate_refusal(refused, later) if refused else _slot_refusal(self.taken.order.slots, self.taken.held)
+        error.headers = self.headers(later)
         return error
 
     def refused_kind(self) -> Kind | Literal["concurrency"]:
@@ -53,7 +53,7 @@ class Verdict:
         return next((charge.kind for charge, decision in pairs if not decision.admitted), "concurrency")
 
 
-def _rate_refusal(refused: Sequence[tuple[Charge, Decision]]) -> RateLimited:
+def _rate_refusal(refused: Sequence[tuple[Charge, Decision]], later: float) -> RateLimited:
     charge, decision = max(refused, key=lambda pair: pair[1].retry_after)
     of = "day" if charge.rate.whole else "minute"
     limit = f"{charge.rate.limit} {charge.kind} a {of} for this {charge.whose}"
@@ -64,10 +64,10 @@ def _rate_refusal(refused: Sequence[tuple[Charge, Decision]]) -> RateLimited:
             retry_after=LONGEST_WAIT,
             should_retry=False,
         )
-    wait = go_duration(decision.retry_after).decode()
+    wait = max(0.001, decision.retry_after - later)
     return RateLimited(
-        f"Rate limit reached: {limit}, {decision.remaining} left, {charge.cost} needed. Try again in {wait}.",
-        retry_after=min(decision.retry_after, LONGEST_WAIT),
+        f"Rate limit reached: {limit}, {decision.remaining} left, {charge.cost} needed. Try again in {go_duration(wait).decode()}.",
+        retry_after=min(wait, LONGEST_WAIT),
         should_retry=False if charge.rate.whole else None,
     )
 
