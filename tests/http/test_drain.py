@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import httpx
 import pytest
@@ -48,11 +49,12 @@ def test_a_stream_that_does_not_end_is_cut_when_the_window_closes(engine: FakeEn
         answer = threads.submit(gateway.chat, ask(stream=True))
         engine.wait_for_call()
 
-        started = time.monotonic()
         gateway.signal(signal.SIGTERM)
-        gateway.process.wait(1.5 + 1)
+        gateway.process.wait(10)
 
-        assert time.monotonic() - started >= 1.4
+        (began,), (ended,) = gateway.events("gateway.draining"), gateway.events("gateway.stopped")
+        took = datetime.fromisoformat(ended["ts"]) - datetime.fromisoformat(began["ts"])
+        assert 1.4 <= took.total_seconds() <= 1.5 + 1
         with pytest.raises((httpx.TransportError, AssertionError)):
             chunks(answer.result())
 
@@ -75,10 +77,10 @@ def test_the_second_signal_ends_it_at_once(leaving: GatewayProcess, engine: Fake
 def test_an_idle_gateway_leaves_soon(leaving: GatewayProcess) -> None:
     leaving.signal(signal.SIGTERM)
 
-    assert leaving.process.wait(2.5) == 0
+    assert leaving.process.wait(4) == 0
 
 
 def test_an_interrupt_from_the_keyboard_does_the_same(leaving: GatewayProcess) -> None:
     leaving.signal(signal.SIGINT)
 
-    assert leaving.process.wait(2.5) == 0
+    assert leaving.process.wait(4) == 0
