@@ -13,8 +13,10 @@ from sightline.engines.pool import Pool
 from sightline.gateway import Gateway, Parts
 from sightline.http import routes
 from sightline.http.chat import ChatEndpoint
+from sightline.http.forwarded import client_address
 from sightline.http.middleware import Edge, Lifecycle
 from sightline.limits.admission import Admission
+from sightline.limits.attempts import Attempts
 from sightline.limits.callers import Callers, Strangers
 from sightline.limits.keyfile import Scope
 from sightline.limits.limiter import Limiter
@@ -51,7 +53,9 @@ def create_app(settings: Settings, metrics: Metrics, lifecycle: Lifecycle) -> Ed
     )
     gateway = Gateway(parts, settings.cache, metrics)
     recorder = Recorder(metrics)
-    door = Callers(settings.keys_file, settings.limits, metrics) if settings.keys_file else Strangers(settings.limits, ALL_SCOPES)
+    callers = Callers(settings.keys_file, settings.limits, metrics) if settings.keys_file else Strangers(settings.limits, ALL_SCOPES)
+    wrong = settings.limits.failed_auth
+    door = Attempts(callers, wrong, metrics, time.monotonic) if wrong is not None else callers
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
@@ -62,13 +66,13 @@ def create_app(settings: Settings, metrics: Metrics, lifecycle: Lifecycle) -> Ed
             await stack.enter_async_context(parts.pool)
             stack.push_async_callback(parts.pictures.close)
             stack.push_async_callback(parts.flights.close)
-            for work in (_watch_lag(metrics), limiter.run(), *([door.watch()] if isinstance(door, Callers) else [])):
+            for work in (_watch_lag(metrics), limiter.run(), *([callers.watch()] if isinstance(callers, Callers) else [])):
                 stack.push_async_callback(_end, asyncio.create_task(work))
             yield
 
     chat = ChatEndpoint(gateway, settings, metrics, recorder)
     api = routes.build(gateway, chat, settings, metrics, lifecycle, lifespan)
-    return Edge(api, chat, door, lifecycle, metrics, recorder)
+    return Edge(api, chat, door, client_address(settings.trusted_proxies), lifecycle, metrics, recorder)
 
 
 def _leases(shared: Store | None, cache: Cache, settings: Settings) -> Leases | None:

@@ -144,6 +144,12 @@ class Allowance(Group):
 class Limits(Group):
     key: Allowance = Field(Allowance(), description="for each key (each client address without keys) that has none of its own")
     tenant: Allowance = Field(Allowance(), description="for each tenant, all its keys together")
+    connections: int | None = Field(
+        None, gt=0, description="open connections from one address, other than a trusted proxy's; more are refused with 429"
+    )
+    failed_auth: int | None = Field(
+        60, gt=0, description="wrong keys a minute from one address answered with 401; more are told to wait, with 429"
+    )
     requests_in_flight: int | None = Field(None, gt=0, description="requests in the gateway at once; more are refused with 503")
     engine_requests: int | None = Field(None, gt=0, description="requests at the engines at once; others wait in the queue")
     adaptive: bool = Field(
@@ -169,6 +175,9 @@ class Settings(Group):
         None, ge=0, le=65535, description="port of its own for `/metrics`; without it they are on the serving port, on loopback only"
     )
     open: bool = Field(False, description="serve other hosts without keys")
+    trusted_proxies: Networks = Field(
+        (), description="networks (CIDR) of the proxies in front, whose X-Forwarded-For is believed; empty believes nobody"
+    )
     docs: bool = Field(True, description="serve `/docs` and `/openapi.json`")
     engines: Words = Field((), description="base URLs of the engines")
     engine_key: SecretStr | None = Field(None, description="API key that the engines want (or `…_FILE`)")

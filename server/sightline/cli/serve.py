@@ -75,7 +75,7 @@ def run(settings: Settings) -> None:
     operators = start_http_server(settings.metrics_port, settings.host, metrics.registry) if settings.metrics_port is not None else None
     log.info("gateway.listening", url=server.address(listener), engines=settings.engines, keys=settings.keys_file is not None)
     try:
-        server.run(app, lifecycle, settings, listener)
+        server.run(app, lifecycle, settings, metrics, listener)
     finally:
         if operators is not None:
             operators[0].shutdown()

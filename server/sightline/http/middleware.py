@@ -11,6 +11,7 @@ import structlog
 from sightline.errors import SightlineError
 from sightline.http import responses
 from sightline.http.body import ClientLeft
+from sightline.http.forwarded import ClientAddress
 from sightline.limits.callers import Door
 from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Record, Recorder
@@ -37,10 +38,13 @@ class Lifecycle:
 
 
 class Edge:
-    def __init__(self, app: App, chat: App, door: Door, lifecycle: Lifecycle, metrics: Metrics, recorder: Recorder) -> None:
+    def __init__(
+        self, app: App, chat: App, door: Door, address: ClientAddress, lifecycle: Lifecycle, metrics: Metrics, recorder: Recorder
+    ) -> None:
         self._app = app
         self._chat = chat
         self._door = door
+        self._address = address
         self._lifecycle = lifecycle
         self._recorder = recorder
         self._gauge = metrics.in_flight_requests
@@ -73,7 +77,9 @@ class Edge:
         try:
             if path not in OPEN and not path.startswith("/static/"):
                 authorization = [value for name, value in scope["headers"] if name == b"authorization"]
-                caller = scope["caller"] = self._door.identify(authorization, scope["client"][0] if scope["client"] else "")
+                forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+                address = self._address(scope["client"][0] if scope["client"] else "", forwarded)
+                caller = scope["caller"] = self._door.identify(authorization, address)
                 record.tenant = caller.tenant
             if path == CHAT and scope["method"] == "POST":
                 await self._chat(scope, receive, sending)

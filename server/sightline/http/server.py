@@ -6,19 +6,23 @@ ends it all at once.
 One process: with several workers uvicorn goes on accepting while it drains (measured), so we scale by replicas.
 """
 
+import asyncio
 import os
 import socket
 import time
 from types import FrameType
+from typing import ClassVar
 
 import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from sightline.errors import InvalidRequest
+from sightline.errors import InvalidRequest, RateLimited, SightlineError
 from sightline.http import responses
+from sightline.http.connections import Connections
 from sightline.http.middleware import App, Lifecycle
 from sightline.settings import Settings, SettingsError
+from sightline.telemetry.metrics import Metrics
 
 _log = structlog.get_logger()
 
@@ -47,52 +51,71 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def protocol(header_bytes: int) -> type[HttpToolsProtocol]:
-    """An HTTP protocol of uvicorn's with a limit on the head, which httptools itself would gather for ever."""
+class Protocol(HttpToolsProtocol):
+    """uvicorn's, with a limit on the head, which httptools itself would gather for ever, and one on connections from one address."""
 
-    class Protocol(HttpToolsProtocol):
-        _head: int | None = None  # bytes of a head that is not complete yet; None between heads
-        _status = 400
+    header_bytes: ClassVar[int]
+    peers: ClassVar[Connections]
+    _head: int | None = None  # bytes of a head that is not complete yet; None between heads
+    _status = 400
+    _peer = ""
 
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self._head = 0
-            self.scope["extensions"] = {"sightline.transport": self.transport}  # type: ignore[dict-item]  # see Edge's abort
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._peer = self.client[0] if self.client else ""
+        if not self.peers.enter(self._peer):
+            self._refuse(RateLimited("Too many connections are open from this address. Close some, or use them again.", retry_after=1), 429)
 
-        def on_headers_complete(self) -> None:
-            self._head = None
-            if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > header_bytes:
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.peers.leave(self._peer)
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head = 0
+        self.scope["extensions"] = {"sightline.transport": self.transport}  # type: ignore[dict-item]  # see Edge's abort
+
+    def on_headers_complete(self) -> None:
+        self._head = None
+        if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > self.header_bytes:
+            self._status = 431
+            raise ValueError
+        if self.parser.get_http_version() != "1.0" and sum(name == b"host" for name, _ in self.headers) != 1:
+            raise ValueError  # RFC 9112 §3.2
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head is not None and not self.transport.is_closing():
+            self._head += len(data)
+            if self._head > self.header_bytes:
                 self._status = 431
-                raise ValueError
-            if self.parser.get_http_version() != "1.0" and sum(name == b"host" for name, _ in self.headers) != 1:
-                raise ValueError  # RFC 9112 §3.2
-            super().on_headers_complete()
+                self.send_400_response("")
 
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self._head is not None and not self.transport.is_closing():
-                self._head += len(data)
-                if self._head > header_bytes:
-                    self._status = 431
-                    self.send_400_response("")
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says it in our words
+        text = (
+            f"The request's head is larger than {self.header_bytes} bytes."
+            if self._status == 431
+            else "This is not a valid HTTP/1.1 request."
+        )
+        self._refuse(InvalidRequest(text), self._status)
 
-        def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says it in our words
-            text = (
-                f"The request's head is larger than {header_bytes} bytes."
-                if self._status == 431
-                else "This is not a valid HTTP/1.1 request."
-            )
-            status, headers, body = responses.render(InvalidRequest(text))
-            headers += [
-                (b"content-length", b"%d" % len(body)),
-                (b"connection", b"close"),
-                (b"x-request-id", responses.request_id([]).encode()),
-            ]
-            head = b"".join(b"%s: %s\r\n" % header for header in headers)
-            self.transport.write(STATUS_LINE[self._status or status] + head + b"\r\n" + body)
-            self.transport.close()
+    def _refuse(self, error: SightlineError, status: int) -> None:
+        """Says so on the wire, since no request has come for the app to answer, and closes."""
+        _, headers, body = responses.render(error)
+        headers += [
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            (b"x-request-id", responses.request_id([]).encode()),
+        ]
+        head = b"".join(b"%s: %s\r\n" % header for header in headers)
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
+        self.transport.close()
 
-    return Protocol
+
+def protocol(header_bytes: int, connections: Connections) -> type[Protocol]:
+    """The protocol with its limits; uvicorn makes one for each connection, and hands nothing else down."""
+    return type("Protocol", (Protocol,), {"header_bytes": header_bytes, "peers": connections})
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -105,12 +128,12 @@ def bind(host: str, port: int) -> socket.socket:
         raise SettingsError(f"port: cannot listen on {host}:{port} ({reason}); choose another with --port") from None
 
 
-def run(app: App, lifecycle: Lifecycle, settings: Settings, listener: socket.socket) -> None:
+def run(app: App, lifecycle: Lifecycle, settings: Settings, metrics: Metrics, listener: socket.socket) -> None:
     """Serves until it is told to stop and has drained."""
     drain = settings.timeouts.drain
     config = uvicorn.Config(
         app,
-        http=protocol(settings.requests.header_bytes),
+        http=protocol(settings.requests.header_bytes, Connections(settings.limits.connections, settings.trusted_proxies, metrics)),
         loop="uvloop",
         ws="none",
         lifespan="on",

@@ -90,7 +90,7 @@ class Strangers:
     def identify(self, authorization: Sequence[bytes], address: str = "") -> Caller:  # noqa: ARG002 - SDKs always send some key
         return Caller(
             tenant="anonymous",
-            key_id=_one_address(address),
+            key_id=one_address(address),
             scopes=self._scopes,
             limits=self._limits.key,
             tenant_limits=self._limits.tenant,
@@ -173,7 +173,7 @@ def _bearer(headers: Sequence[bytes]) -> bytes:
     return key
 
 
-def _one_address(address: str) -> str:
+def one_address(address: str) -> str:
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
