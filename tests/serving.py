@@ -77,7 +77,11 @@ class GatewayProcess:
             command, env=self._environ or environment(), stdout=self._log, stderr=self._log, start_new_session=True
         )
         try:
-            eventually(self._live, START, f"{' '.join(command)} live (log: {self.log()})")
+            eventually(self._live, START, f"{' '.join(command)} live")
+        except AssertionError as error:
+            error.add_note(self.log())
+            self.__exit__(None, None, None)
+            raise
         except BaseException:
             self.__exit__(None, None, None)
             raise
