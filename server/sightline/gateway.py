@@ -87,7 +87,9 @@ class Gateway:
         permit = await self._limiter.take(caller, cost, wanted, answer=decision.read)
         ride = None
         try:
-            seen = await self._cache.judge(key, permit.values, read=decision.read, max_age=decision.max_age) if wanted else None
+            found = permit.values if wanted else []  # to have nothing to ask for is not to have been told nothing
+            takes_part = decision.read or decision.write
+            seen = await self._cache.judge(key, found, read=decision.read, max_age=decision.max_age) if takes_part else None
             if isinstance(seen, Hit):
                 return self._told("HIT", _replay(seen, request), key, caller, record, permit, age=seen.age)
             if decision.read and permit.values and permit.values[0] is not None:  # a kept answer that will not do after all
