@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.fakes.engine import FakeEngine
+from tests.fakes.redis_server import RedisServer
 from tests.serving import GatewayProcess, environment, ready
 
 
@@ -54,3 +55,24 @@ def _strict(_engine: FakeEngine) -> Iterator[GatewayProcess]:
 def strict(_strict: GatewayProcess, engine: FakeEngine) -> GatewayProcess:
     """With limits that a test reaches soon: 0.3 s for all waits (0.5 s for a JSON answer), bodies of 100 kB, heads of 8 kB."""
     return ready(_strict)
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real one, for all tests that break nothing in it."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def _cached(_engine: FakeEngine, redis: RedisServer) -> Iterator[GatewayProcess]:
+    with GatewayProcess(_engine.url, environ=environment(store=redis.url, cache__timeout=1)) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def cached(_cached: GatewayProcess, engine: FakeEngine) -> GatewayProcess:
+    """With the result cache in a real Redis, which may take its time: a busy machine is no fault."""
+    return ready(_cached)
