@@ -43,7 +43,7 @@ $(VENV)/bin/python:
 $(VENV)/gateway.stamp: requirements/gateway.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing the gateway into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e . && touch $@
 
 $(VENV)/test.stamp: requirements/test.txt $(VENV)/gateway.stamp
 	@echo "installing what the tests need into $(VENV)"
