@@ -31,6 +31,7 @@ from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Recorder
 
 ALL_SCOPES: frozenset[Scope] = frozenset({"chat", "cache:purge", "metrics"})  # what a caller may do where there are no keys
+STREAM_LOG = 512 * 2**10  # bytes of a stream that late riders can hear again; with the socket's own a stalled client holds less than 1 MB
 _LAG_EVERY = 0.25  # seconds between looks at how late the event loop is
 
 
@@ -46,7 +47,7 @@ def create_app(settings: Settings, metrics: Metrics, lifecycle: Lifecycle) -> Ed
         pool=Pool(settings, Admission(settings.limits, time.monotonic), metrics),
         pictures=Pictures(settings.images, metrics, intake, shared),
         cache=cache,
-        flights=Flights(log_bytes=settings.cache.value_bytes, keep_bytes=settings.cache.value_bytes),
+        flights=Flights(log_bytes=min(settings.cache.value_bytes, STREAM_LOG), keep_bytes=settings.cache.value_bytes),
         leases=_leases(shared, cache, settings),
         limiter=limiter,
         safety=Safety(settings.safety),

@@ -5,6 +5,7 @@ from collections import deque
 CONSECUTIVE = 5
 WINDOW = 10.0
 ENOUGH = 20
+_MOST_EARNED = 20.0  # retries saved up: an outage that begins after a busy hour must not begin with a storm
 PAUSE = 5.0  # an engine is back at most 11 s after it has healed
 
 
@@ -54,22 +55,27 @@ class Health:
 
 
 class RetryBudget:
-    """Retries are at most a fifth of the requests, and three a second for a quiet gateway: they never amplify an outage."""
+    """Retries are at most a fifth of the requests, and `floor` a second besides so that a quiet gateway can still retry."""
 
     def __init__(self, share: float = 0.2, floor: float = 3.0) -> None:
         self._share = share
         self._floor = floor
-        self._tokens = floor
-        self._at = 0.0
+        self._earned = 0.0  # by requests
+        self._spare = floor  # by time
+        self._at: float | None = None
 
     def request(self) -> None:
-        self._tokens += self._share
+        self._earned = min(self._earned + self._share, _MOST_EARNED)
 
     def take(self, now: float) -> bool:
         """Whether a retry may be made now."""
-        self._tokens = min(self._tokens + (now - self._at) * self._floor, 10 * self._floor)
+        if self._at is not None:
+            self._spare = min(self._spare + (now - self._at) * self._floor, self._floor)
         self._at = now
-        if self._tokens < 1:
+        if self._earned >= 1:
+            self._earned -= 1
+        elif self._spare >= 1:
+            self._spare -= 1
+        else:
             return False
-        self._tokens -= 1
         return True
