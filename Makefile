@@ -9,7 +9,7 @@ help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/gateway.stamp ## Start engine and gateway, ask a bundled picture a question, go on serving
-	@$(BIN)/sightline up --port $(PORT) --ask
+	@SIGHTLINE_LOG_LEVEL=$${SIGHTLINE_LOG_LEVEL:-warning} $(BIN)/sightline up --port $(PORT) --ask
 
 test: check $(VENV)/test.stamp programs node ## Run all tests: real vLLM, Redis and nginx included
 	@$(BIN)/sightline engine install --cpu

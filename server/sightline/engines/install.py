@@ -34,7 +34,7 @@ _SPACE = {"cpu": 4 * 2**30, "gpu": 16 * 2**30}  # bytes: the environment and uv'
 _FIXES = {"cpu": ("sightline_torchvision.py",), "gpu": ()}
 _INPUTS = {"cpu": ("cpu.txt", "cpu-pins.txt", "cpu-overrides.txt", *_FIXES["cpu"]), "gpu": ("gpu.txt", "gpu-pins.txt")}
 _UV = "uv>=0.8,<1"
-_STEP = re.compile(r"^(Resolved|Prepared|Installed|Downloading|Building)\b.*")
+_STEP = re.compile(r"(Resolved|Prepared|Installed|Building|Downloading torch) ")  # of uv's 50 downloads only the largest is news
 _BLAME = re.compile(r"^(error\b|×)", re.IGNORECASE)  # how uv begins to say what is wrong; the rest of its output goes on about it
 
 
