@@ -20,6 +20,7 @@ from sightline.limits.attempts import Attempts
 from sightline.limits.callers import Callers, Strangers
 from sightline.limits.keyfile import Scope
 from sightline.limits.limiter import Limiter
+from sightline.limits.quotas import Quotas
 from sightline.limits.safety import Safety
 from sightline.limits.shared import open_quotas
 from sightline.pictures.intake import Intake
@@ -42,13 +43,14 @@ def create_app(settings: Settings, metrics: Metrics, lifecycle: Lifecycle) -> Ed
     shared = None if url.startswith("memory:") else store  # what other replicas see too
     intake = Intake(settings.images, metrics)
     cache = Cache(store, settings.cache, metrics)
-    limiter = Limiter(open_quotas(store, settings.cache, metrics), metrics, time.monotonic)
+    quotas = open_quotas(store, settings.cache, metrics)
+    limiter = Limiter(quotas, metrics, time.monotonic)
     parts = Parts(
         pool=Pool(settings, Admission(settings.limits, time.monotonic), metrics),
         pictures=Pictures(settings.images, metrics, intake, shared),
         cache=cache,
         flights=Flights(log_bytes=min(settings.cache.value_bytes, STREAM_LOG), keep_bytes=settings.cache.value_bytes),
-        leases=_leases(shared, cache, settings),
+        leases=_leases(shared, cache, quotas, settings),
         limiter=limiter,
         safety=Safety(settings.safety),
     )
@@ -76,10 +78,11 @@ def create_app(settings: Settings, metrics: Metrics, lifecycle: Lifecycle) -> Ed
     return Edge(api, chat, door, client_address(settings.trusted_proxies), lifecycle, metrics, recorder)
 
 
-def _leases(shared: Store | None, cache: Cache, settings: Settings) -> Leases | None:
+def _leases(shared: Store | None, cache: Cache, quotas: Quotas, settings: Settings) -> Leases | None:
     if shared is None or not settings.cache.lease:
         return None
-    return Leases(shared, cache, seconds=settings.cache.lease, patience=settings.timeouts.first_token)
+    patience = settings.timeouts.first_token
+    return Leases(shared, cache, seconds=settings.cache.lease, patience=patience, others=lambda: quotas.replicas > 1)
 
 
 async def _watch_lag(metrics: Metrics) -> None:

@@ -29,7 +29,10 @@ _FIRST_LOOK, _GROWTH, _SLOWEST_LOOK = 0.01, 1.25, 0.1  # seconds: who waits hear
 
 
 class Leases:
-    """`seconds`: life of a lease without renewal; `patience`: how long who wants JSON waits. Both in seconds."""
+    """`seconds`: life of a lease without renewal; `patience`: how long who wants JSON waits. Both in seconds.
+
+    `others` tells whether any other gateway is there to share with: one that is alone saves itself the round trip.
+    """
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class Leases:
         *,
         seconds: float,
         patience: float,
+        others: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -45,10 +49,13 @@ class Leases:
         self.cache = cache
         self.seconds = seconds
         self.patience = patience
+        self.others = others
         self.clock = clock
         self.sleep = sleep
 
-    def lease(self, key: Key, *, stream: bool) -> "StoreLease":
+    def lease(self, key: Key, *, stream: bool) -> "StoreLease | None":
+        if not self.others():
+            return None
         return StoreLease(self, key, self.clock() + (min(FOLLOW_SECONDS, self.patience) if stream else self.patience))
 
 

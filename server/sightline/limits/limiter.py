@@ -22,6 +22,7 @@ from sightline.telemetry.metrics import Metrics
 
 PREFIX = "sightline:limits:"
 MINUTE, DAY = 60.0, 86_400.0
+BEAT = 2.0  # seconds between signs of life: how late replicas hear of each other
 LEASE = 30.0  # seconds after which a dead replica's slots come back
 K = TypeVar("K")
 V = TypeVar("V")
@@ -137,7 +138,7 @@ class Limiter:
         while True:
             await self._quotas.beat()
             await self.renew()
-            await asyncio.sleep(LEASE / 3)
+            await asyncio.sleep(BEAT)
 
     async def renew(self) -> None:
         for permit in list(self._holding):

@@ -91,6 +91,11 @@ class Quotas(Protocol):
         """Adds each change's cost (negative gives back) to its rate, gives slots back, and renews others' leases."""
         ...
 
+    @property
+    def replicas(self) -> int:
+        """Gateways on these quotas, this one included, as the last sign of life found."""
+        ...
+
     async def beat(self) -> None:
         """A sign of life, to be given a few times within a lease; where replicas share, it counts them. Never raises."""
         ...
@@ -148,6 +153,10 @@ class MemoryQuotas:
                 self._held.pop(slot.key, None)
         for slot in renewed:
             self._held.setdefault(slot.key, {})[slot.owner] = now + slot.lease
+
+    @property
+    def replicas(self) -> int:
+        return 1
 
     async def beat(self) -> None:
         """There is nobody else."""

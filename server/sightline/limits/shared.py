@@ -83,6 +83,10 @@ class RedisQuotas:
         keys = [*[change.key for change in changes], *[slot.key for slot in (*back, *renewed)]]
         await self._store.evaluate("settle", self._settle, keys, args)
 
+    @property
+    def replicas(self) -> int:
+        return 1
+
     async def beat(self) -> None:
         """Alone it counts nobody: `ReplicatedQuotas` does."""
 
@@ -97,12 +101,18 @@ class ReplicatedQuotas:
     """The shared quotas while they answer, else this replica's part: limit ÷ last known replicas, from the last known levels on."""
 
     def __init__(self, shared: Quotas, local: MemoryQuotas, metrics: Metrics) -> None:
-        self.replicas = 1
+        self._replicas = 1
+        self._told = metrics.replicas
+        self._told.set(1)
         self._shared = shared
         self._local = local
         self._is_local = False
         self._local_takes = metrics.limits_local
         self._place = Slot(PREFIX + "replicas", "tenant", 2**31, secrets.token_hex(8), ALIVE)
+
+    @property
+    def replicas(self) -> int:
+        return self._replicas
 
     async def take(self, order: Order) -> Taken:
         try:
@@ -115,7 +125,7 @@ class ReplicatedQuotas:
         for charge, decision in zip(taken.order.charges, taken.decisions, strict=True):
             if charge.cost > 0:
                 used, at = decision.level
-                self._local.note(charge, Level(used / self.replicas, at), at)
+                self._local.note(charge, Level(used / self._replicas, at), at)
         if taken.admitted and taken.order.slots:
             await self._local.settle((), renewed=taken.order.slots)
         return Taken(taken.admitted, taken.order, self, taken.values, taken.decisions, taken.held)
@@ -131,7 +141,8 @@ class ReplicatedQuotas:
             taken = await self._shared.take(Order(slots=[self._place]))
         except StoreError:
             return  # the last known number stands
-        self.replicas = taken.held[0] + 1
+        self._replicas = taken.held[0] + 1
+        self._told.set(self._replicas)
 
     async def leave(self) -> None:
         try:
@@ -143,5 +154,5 @@ class ReplicatedQuotas:
         self._local_takes.inc()
         if not self._is_local:
             self._is_local = True
-            _log.warning("limits.local_share", operation=error.operation, replicas=self.replicas)
-        return await self._local.take(order.share(self.replicas))
+            _log.warning("limits.local_share", operation=error.operation, replicas=self._replicas)
+        return await self._local.take(order.share(self._replicas))

@@ -80,6 +80,7 @@ class Metrics:
         self.key_file_reloads = counter("key_file_reloads_total", "Times the key file was read anew, by outcome: ok or refused.", "result")
         self.backend_errors = counter("backend_errors_total", "Failures of what the gateway depends on.", "backend", "operation")
         self.backend_breaker = gauge("backend_breaker_state", "0 closed, 1 half open, 2 open.", "backend")
+        self.replicas = gauge("replicas", "Gateways that share this one's store, itself included.")
         self.engine_up = gauge("engine_up", "1 while an engine's health check passes.", "engine")
         self.engine_retries = counter("engine_retries_total", "Requests asked again of an engine.", "reason")
         self.in_flight_requests = gauge("in_flight_requests", "Requests being answered.")

@@ -11,8 +11,6 @@ import structlog
 
 from sightline.telemetry.metrics import Metrics
 
-_log = structlog.get_logger()
-
 QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})  # asked every few seconds by machines: told at debug level
 
 
@@ -74,6 +72,7 @@ class Recorder:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._children: dict[tuple[Any, ...], Any] = {}
+        self._log: Any = None  # bound with the first line, by when logs have been set up; binding anew each time costs a third of a line
 
     def first_byte(self, record: Record) -> None:
         record.first_byte = time.perf_counter()
@@ -111,7 +110,9 @@ class Recorder:
             self._child(self._metrics.tokens, model, "completion").inc(completion)
 
     def _line(self, record: Record, duration: float, overhead: float) -> None:
-        write = _log.debug if record.route in QUIET else _log.info
+        if self._log is None:
+            self._log = structlog.get_logger().bind()
+        write = self._log.debug if record.route in QUIET else self._log.info
         write(
             "request.finished",
             request_id=record.request_id,
