@@ -43,9 +43,10 @@ def told(response: httpx.Response) -> dict[str, Any]:
 
 
 def said(response: httpx.Response) -> tuple[Any, Any, Any]:
-    """What may not differ between an answer and its repeat: text, end and usage."""
+    """What may not differ between an answer and its repeat: text, end and usage, where null and absent are one."""
     found = told(response)
-    return found["text"], found["reason"], found["usage"]
+    usage = found["usage"] and {name: value for name, value in found["usage"].items() if value is not None}
+    return found["text"], found["reason"], usage
 
 
 def cache(response: httpx.Response) -> str:

@@ -25,6 +25,7 @@ class ChaosProxy:
         self.rate = 0.0
         self.blackhole = False
         self.connections = 0  # accepted since the start
+        self.carried = 0  # bytes in both directions since the start
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -83,6 +84,7 @@ class ChaosProxy:
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await reader.read(PIECE if self.rate else 16 * PIECE):
+            self.carried += len(piece)
             if self.delay:
                 await asyncio.sleep(self.delay)
             if self.rate:
