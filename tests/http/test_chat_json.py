@@ -21,7 +21,7 @@ def test_a_text_question_is_answered(gateway: GatewayProcess) -> None:
 
 
 def test_a_picture_question_is_answered(gateway: GatewayProcess, engine: FakeEngine) -> None:
-    response = gateway.chat(ask(pictures=(data_uri(picture()), data_uri(picture(colour="blue")))))
+    response = gateway.chat(ask(pictures=(data_uri(picture(colour="#123456")), data_uri(picture(colour="#654321")))))
 
     assert response.json()["choices"][0]["message"]["content"] == text_for(engine.wait_for_call().json)
     assert response.json()["usage"]["prompt_tokens_details"]["multimodal_tokens"] == {"image": 64}

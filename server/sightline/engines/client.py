@@ -43,51 +43,48 @@ class Client:
 
     async def chat(self, body: bytes, *, stream: bool, request_id: str) -> Reply:
         """Asks, and returns once the answer has begun (its first event) or, as JSON, is there. Raises SightlineError."""
+        response = await self._send(b"POST", b"/v1/chat/completions", self._headers + b"X-Request-Id: %b\r\n" % request_id.encode(), body)
         limit = self._timeouts.first_token if stream else self._timeouts.answer
+        deadline = Deadline(response.close)
+        deadline.move(limit)
         try:
-            async with asyncio.timeout(limit):
-                return await self._chat_once(body, stream=stream, request_id=request_id)
-        except TimeoutError:
-            raise EngineTimeout(f"The engine did not {'begin to answer' if stream else 'answer'} within {limit:g} s.") from None
-
-    async def _chat_once(self, body: bytes, *, stream: bool, request_id: str) -> Reply:
-        response = await self._ask(b"POST", b"/v1/chat/completions", self._headers + b"X-Request-Id: %b\r\n" % request_id.encode(), body)
-        try:
-            if response.status != 200:
-                raise _refusal(response.status, await _read(response), response.headers)
-            if b"content-encoding" in response.headers:
-                raise EngineError("The engine compressed its answer though it was asked not to.")
-            if not stream:
-                return Whole(_completion(await _read(response)))
-            if not response.headers.get(b"content-type", b"").startswith(b"text/event-stream"):
-                raise EngineError("The engine did not answer with an event stream.")
-            events = EngineStream(response, self._timeouts.between_tokens)
-            await events.begin()
-        except BaseException:
+            reply = await self._reply(response, deadline, stream=stream)
+        except BaseException as error:
+            deadline.stop()
             response.close()
+            if deadline.expired and isinstance(error, SightlineError):
+                what = "begin to answer" if stream else "answer"
+                raise EngineTimeout(f"The engine did not {what} within {limit:g} s.") from None
             raise
+        if isinstance(reply, Whole):
+            deadline.stop()
+        return reply
+
+    async def _reply(self, response: Response, deadline: Deadline, *, stream: bool) -> Reply:
+        await _head(response)
+        if response.status != 200:
+            raise _refusal(response.status, await _read(response), response.headers)
+        if b"content-encoding" in response.headers:
+            raise EngineError("The engine compressed its answer though it was asked not to.")
+        if not stream:
+            return Whole(_completion(await _read(response)))
+        if not response.headers.get(b"content-type", b"").startswith(b"text/event-stream"):
+            raise EngineError("The engine did not answer with an event stream.")
+        events = EngineStream(response, deadline, self._timeouts.between_tokens)
+        await events.begin()
         return events
 
-    async def _ask(self, method: bytes, path: bytes, headers: bytes, body: bytes = b"") -> Response:
-        """A response whose head has come. Raises SightlineError."""
+    async def _send(self, method: bytes, path: bytes, headers: bytes, body: bytes = b"") -> Response:
+        """A response of which nothing has come yet."""
         try:
-            response = await self._connector.ask(method, path, headers, body)
+            return await self._connector.ask(method, path, headers, body)
         except CannotConnect:
             raise Unavailable("The engine cannot be reached.", retry_after=1) from None
-        try:
-            await response.head()
-        except Disconnected:
-            raise NotAnswered("The engine closed the connection without an answer.") from None
-        except BrokenAnswer:
-            raise EngineError("The engine's answer is not HTTP.") from None
-        except BaseException:
-            response.close()
-            raise
-        return response
 
     async def _get(self, path: bytes) -> tuple[int, bytes]:
-        response = await self._ask(b"GET", path, self._authorization)
+        response = await self._send(b"GET", path, self._authorization)
         try:
+            await _head(response)
             return response.status, await _read(response)
         finally:
             response.close()
@@ -127,18 +124,23 @@ class Client:
 class EngineStream:
     """An open streamed answer: batches of events, as the network brought them. Closing it closes the connection, which ends the work."""
 
-    def __init__(self, response: Response, between_tokens: float) -> None:
+    def __init__(self, response: Response, deadline: Deadline, between_tokens: float) -> None:
         self._response = response
         self._silence = between_tokens
         self._decoder = sse.Decoder()
         self._first: tuple[Event, ...] = ()
+        self._begun = False
         self._done = False
         self._error: SightlineError | None = None
-        self._deadline = Deadline(response.close)
+        self._deadline = deadline
 
     async def begin(self) -> None:
-        """Waits for the first events, so that a failure before them is still a status."""
-        self._first = await self._next()
+        """Waits for the first events, so that a failure before them is still a status. Their time limit is running already."""
+        try:
+            self._first = await self._next()
+        except StopAsyncIteration:
+            raise EngineError("The engine ended its answer before it had begun.") from None
+        self._begun = True
 
     def __aiter__(self) -> Self:
         return self
@@ -171,7 +173,8 @@ class EngineStream:
         raise StopAsyncIteration
 
     async def _payloads(self) -> list[bytes]:
-        self._deadline.move(self._silence)
+        if self._begun:
+            self._deadline.move(self._silence)
         try:
             piece = await self._response.some()
         except BrokenAnswer:
@@ -211,6 +214,15 @@ class _Error(msgspec.Struct):
     message: str | None = None
     param: str | None = None
     error: "_Error | None" = None
+
+
+async def _head(response: Response) -> None:
+    try:
+        await response.head()
+    except Disconnected:
+        raise NotAnswered("The engine closed the connection without an answer.") from None
+    except BrokenAnswer:
+        raise EngineError("The engine's answer is not HTTP.") from None
 
 
 async def _read(response: Response) -> bytes:

@@ -9,7 +9,7 @@ from sightline.deadline import Deadline
 from sightline.errors import SightlineError
 from sightline.gateway import Answer, Gateway
 from sightline.http import responses
-from sightline.http.body import ClientLeft, Intake, require_json
+from sightline.http.body import ClientLeft, Connection, Intake, connection, require_json
 from sightline.limits.admission import Crowd
 from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
@@ -39,7 +39,7 @@ class ChatEndpoint:
             body = await self._intake.read(scope, receive, hold)
             record.client_wait += time.perf_counter() - arrived
             request = parse(body, self._settings.requests, self._settings.images.per_request)
-            async with Presence(receive):
+            with Presence(connection(scope)):
                 answer = await self._gateway.answer(request, caller, record, cache_control=_header(scope, b"cache-control"))
                 try:
                     await self._send(answer, request, record, send)
@@ -102,24 +102,24 @@ def _header(scope: dict[str, Any], wanted: bytes) -> str | None:
 class Presence:
     """Within the block the client is there; when it leaves, the block is cancelled at once and ClientLeft comes out of it."""
 
-    def __init__(self, receive: Any) -> None:
-        self._receive = receive
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._left = False
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
+        if self._connection.lost:
+            raise ClientLeft
         self._task = asyncio.current_task()
-        self._watch = asyncio.create_task(self._wait())
+        self._connection.on_lost = self._leave
         return self
 
-    async def _wait(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+    def _leave(self) -> None:
         self._left = True
         if self._task is not None:
             self._task.cancel()
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._watch.cancel()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._connection.on_lost = None
         if self._left and self._task is not None:
             self._task.uncancel()
             if kind is None or issubclass(kind, asyncio.CancelledError):

@@ -10,7 +10,7 @@ import structlog
 
 from sightline.errors import SightlineError
 from sightline.http import responses
-from sightline.http.body import ClientLeft
+from sightline.http.body import ClientLeft, connection
 from sightline.http.forwarded import ClientAddress
 from sightline.limits.callers import Door
 from sightline.telemetry.metrics import Metrics
@@ -119,8 +119,8 @@ class _Sending:
 
     def abort(self, scope: Any) -> None:
         """A client that stopped reading is cut off; for one that left this does nothing."""
-        if self.started and (transport := scope.get("extensions", {}).get("sightline.transport")) is not None:
-            transport.abort()
+        if self.started:
+            connection(scope).transport.abort()
 
 
 def _route(path: str) -> str:
