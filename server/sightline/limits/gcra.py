@@ -31,8 +31,7 @@ class Level(NamedTuple):
 EMPTY = Level(0.0, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """`remaining` is what is left afterwards, `reset` the seconds until all of it is, `retry_after` those until the cost would fit:
     0 when it does now, infinite when it is above the limit itself.
     """

@@ -9,8 +9,9 @@ import contextlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass
+from itertools import count
+from typing import NamedTuple, TypeVar
 
 from sightline.limits.callers import Caller
 from sightline.limits.gcra import Rate
@@ -24,14 +25,14 @@ PREFIX = "sightline:limits:"
 MINUTE, DAY = 60.0, 86_400.0
 BEAT = 2.0  # seconds between signs of life: how late replicas hear of each other
 LEASE = 30.0  # seconds after which a dead replica's slots come back
+RENEWED = 5  # beats from one renewal of slots to the next: a third of their lease
 K = TypeVar("K")
 V = TypeVar("V")
 
 PLANS = 10_000  # callers whose limits are kept ready, and refusals remembered
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """What a request will cost if it must be asked of an engine: `tokens` = prompt + pictures + most of the answer."""
 
     tokens: int = 0
@@ -75,8 +76,8 @@ class Permit:
 
     def settle(self, tokens: int) -> None:
         """The answer is done and cost `tokens` (0 when another's engine call or a kept answer gave it). Only the first ending counts."""
-        changes = [replace(charge, cost=tokens - charge.cost) for charge in self.verdict.taken.order.charges if charge.kind == "tokens"]
-        self._end([change for change in changes if change.cost])
+        charges = self.verdict.taken.order.charges
+        self._end([charge._replace(cost=tokens - charge.cost) for charge in charges if charge.kind == "tokens" and charge.cost != tokens])
 
     def keep(self) -> None:
         """What was reserved stays charged, for an engine call that goes on for others after its caller has left; the slot is given back."""
@@ -84,7 +85,7 @@ class Permit:
 
     def refund(self) -> None:
         """Nothing came of the request, and not by its caller's doing: everything is given back."""
-        self._end([replace(charge, cost=-charge.cost) for charge in self.verdict.taken.order.charges if charge.cost])
+        self._end([charge._replace(cost=-charge.cost) for charge in self.verdict.taken.order.charges if charge.cost])
 
     def _end(self, changes: Sequence[Charge]) -> None:
         if not self._done:
@@ -101,6 +102,7 @@ class Limiter:
         self._plans: OrderedDict[tuple[str, str], _Plan] = OrderedDict()
         self._shut: OrderedDict[tuple[str, str], _Shut] = OrderedDict()
         self._holding: set[Permit] = set()
+        self._name, self._number = secrets.token_hex(8), count()  # together they name each request's slots, among all replicas'
         self._tasks: set[asyncio.Task[None]] = set()
 
     def check(self, caller: Caller) -> None:
@@ -119,11 +121,9 @@ class Limiter:
         `answer` says that the first look-up is for a kept answer: a value there costs no tokens and takes no slot.
         """
         plan = self._plan(caller)
-        charges = [
-            Charge(key, kind, whose, rate, {"requests": 1, "tokens": cost.tokens, "images": cost.images}[kind], kind != "tokens")
-            for key, kind, whose, rate in plan.rates
-        ]
-        return await self._take(caller, Order(charges, _slots(plan), lookups, answer=answer))
+        costs = {"requests": 1, "tokens": cost.tokens, "images": cost.images}
+        charges = [Charge(key, kind, whose, rate, costs[kind], kind != "tokens") for key, kind, whose, rate in plan.rates]
+        return await self._take(caller, Order(charges, self._slots(plan), lookups, answer))
 
     async def take_more(self, caller: Caller, cost: Cost) -> Permit:
         """For a request whose kept answer turned out unusable: the tokens and the slot that a hit did not take."""
@@ -131,13 +131,14 @@ class Limiter:
         charges = [
             Charge(key, kind, whose, rate, cost.tokens if kind == "tokens" else 0, on_hit=False) for key, kind, whose, rate in plan.rates
         ]
-        return await self._take(caller, Order(charges, _slots(plan)))
+        return await self._take(caller, Order(charges, self._slots(plan)))
 
     async def run(self) -> None:
         """Renews the leases of slots in use, for ever; its owner cancels it and then awaits `close`."""
-        while True:
+        for number in count():
             await self._quotas.beat()
-            await self.renew()
+            if number % RENEWED == 0:
+                await self.renew()
             await asyncio.sleep(BEAT)
 
     async def renew(self) -> None:
@@ -190,6 +191,12 @@ class Limiter:
             _keep(self._plans, (caller.tenant, caller.key_id), plan)
         return plan
 
+    def _slots(self, plan: _Plan) -> Sequence[Slot]:
+        if not plan.places:
+            return ()
+        owner = f"{self._name}-{next(self._number):x}"
+        return [Slot(key, whose, limit, owner, LEASE) for key, whose, limit in plan.places]
+
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -221,11 +228,6 @@ def _rates(allowance: Allowance) -> Iterator[tuple[str, Kind, Rate]]:
         yield "day", "tokens", Rate(allowance.tokens_per_day, DAY, whole=True)
     if allowance.images_per_minute is not None:
         yield "images", "images", Rate(allowance.images_per_minute, MINUTE)
-
-
-def _slots(plan: _Plan) -> list[Slot]:
-    owner = secrets.token_hex(8) if plan.places else ""
-    return [Slot(key, whose, limit, owner, LEASE) for key, whose, limit in plan.places]
 
 
 def _keep(kept: OrderedDict[K, V], key: K, value: V) -> None:

@@ -127,7 +127,7 @@ class ReplicatedQuotas:
                 used, at = decision.level
                 self._local.note(charge, Level(used / self._replicas, at), at)
         if taken.admitted and taken.order.slots:
-            await self._local.settle((), renewed=taken.order.slots)
+            self._local.hold(taken.order.slots)
         return Taken(taken.admitted, taken.order, self, taken.values, taken.decisions, taken.held)
 
     async def settle(self, changes: Sequence[Charge], back: Sequence[Slot] = (), renewed: Sequence[Slot] = ()) -> None:

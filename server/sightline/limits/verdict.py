@@ -11,6 +11,8 @@ from sightline.limits.quotas import Charge, Kind, Slot, Taken
 
 LONGEST_WAIT = 120.0  # seconds that a retry-after may name (CONTRACT §2)
 SLOT_WAIT = 1.0  # seconds after which a place may have come free; nobody knows
+KINDS: tuple[Kind, ...] = ("requests", "tokens", "images")
+NAMES = {kind: tuple(f"x-ratelimit-{what}-{kind}".encode() for what in ("limit", "remaining", "reset")) for kind in KINDS}
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -30,11 +32,11 @@ class Verdict:
                 tightest[charge.kind] = charge, decision
         headers: list[tuple[bytes, bytes]] = []
         for kind, (charge, decision) in tightest.items():
-            name = kind.encode()
+            limit, remaining, reset = NAMES[kind]
             headers += [
-                (b"x-ratelimit-limit-" + name, b"%d" % charge.rate.limit),
-                (b"x-ratelimit-remaining-" + name, b"%d" % decision.remaining),
-                (b"x-ratelimit-reset-" + name, go_duration(decision.reset - later)),
+                (limit, b"%d" % charge.rate.limit),
+                (remaining, b"%d" % decision.remaining),
+                (reset, go_duration(decision.reset - later)),
             ]
         return tuple(headers)
 

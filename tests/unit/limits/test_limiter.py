@@ -236,6 +236,8 @@ async def test_a_caller_without_limits_is_only_looked_up_for(limits: Limits) -> 
 class _Slow:
     """Quotas whose answer comes late: the order has been carried out by then."""
 
+    replicas = 1
+
     def __init__(self, quotas: MemoryQuotas) -> None:
         self._quotas = quotas
         self.carried_out = asyncio.Event()
@@ -268,3 +270,41 @@ async def test_a_client_who_leaves_while_it_is_taken_leaves_no_slot_behind(limit
     await limiter.close()
 
     await limits.limiter.take(someone, COST)
+
+
+async def test_a_place_given_back_while_others_are_renewed_stays_free(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
+    someone = caller(own=Allowance(concurrent_requests=2))
+    permits = [await limits.limiter.take(someone, COST) for _ in range(2)]
+    settle = limits.quotas.settle
+
+    async def all_end_during_the_first(changes: Sequence[Charge], back: Sequence[Slot] = (), renewed: Sequence[Slot] = ()) -> None:
+        await settle(changes, back, renewed)
+        for permit in permits if renewed else ():
+            permit.settle(0)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(limits.quotas, "settle", all_end_during_the_first)
+    await limits.limiter.renew()
+    await limits.limiter.close()
+
+    for _ in range(2):
+        await limits.limiter.take(someone, COST)
+
+
+async def test_a_reservation_that_is_kept_stays_charged_and_frees_its_place(limits: Limits) -> None:
+    someone = caller(own=Allowance(tokens_per_minute=1000, concurrent_requests=1))
+
+    (await limits.limiter.take(someone, COST)).keep()
+
+    assert await limits.left(someone) == {"tokens": 700}
+
+
+async def test_other_limits_end_what_is_remembered_of_a_refusal(limits: Limits) -> None:
+    for allowance in (Allowance(requests_per_minute=0), Allowance(requests_per_minute=1)):
+        someone = caller(own=allowance)
+        limits.limiter.check(someone)
+        if allowance.requests_per_minute == 0:
+            with pytest.raises(RateLimited):
+                await limits.limiter.take(someone, COST)
+            with pytest.raises(RateLimited):
+                limits.limiter.check(someone)
