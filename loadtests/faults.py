@@ -223,6 +223,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=150.0, help="requests/s")
     parser.add_argument("--name", default="faults", help="of the file in loadtests/results; '' writes none")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # so that what was started is ended
     try:
         kit = tools.prepare(peers=False)
         with contextlib.ExitStack() as stack, on_core(HARNESS):

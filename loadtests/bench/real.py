@@ -16,6 +16,7 @@ import io
 import json
 import os
 import secrets
+import signal
 import statistics
 import sys
 import time
@@ -245,6 +246,7 @@ def main() -> int:
     parser.add_argument("--pictures", type=int, default=12, help="for first tokens, of each kind")
     parser.add_argument("--name", default="real", help="of the files in loadtests/results; '' writes none")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # so that what was started is ended
     try:
         kit = tools.prepare(peers=False)
         with contextlib.ExitStack() as stack, on_core(HARNESS):
