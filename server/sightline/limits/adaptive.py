@@ -28,26 +28,34 @@ class AdaptiveLimit:
         self._ceiling = ceiling
         self._round_at = -math.inf
         self._times: list[float] = []
-        self._crowded = False
+        self._crowded = 0  # of those answers, how many began when the places were all but taken
         self._confirmed_at = -math.inf
+        self._confirmed_limit = 0.0  # the limit then
         self._before_probe: float | None = None
         self._searching = True
 
-    def finished(self, began: float, now: float, in_flight: int, *, failed: bool = False) -> None:
-        """An answer ended. `in_flight` counts it; `failed` when the engine refused or timed out, as it does when it has too much to do."""
+    def finished(self, began: float, now: float, within: int, *, failed: bool = False) -> None:
+        """An answer ended. `within` is how many there were when it began, itself included: what it took tells of so many and not of the
+        limit, if that was higher. `failed` when the engine refused or timed out, as it does when it has too much to do.
+        """
         if began < self._round_at:
             return
         self._times.append(math.inf if failed else now - began)
-        self._crowded = self._crowded or in_flight >= 0.8 * self.limit
+        self._crowded += within >= 0.8 * self.limit
         enough = len(self._times) >= (3 if now - self._round_at >= SLOW_ROUND else max(3.0, min(self.limit, 50.0)))
         if enough:
             self._end_round(median(self._times), now)
-            self._times, self._crowded, self._round_at = [], False, now
+            self._times, self._crowded, self._round_at = [], 0, now
 
     def _end_round(self, time: float, now: float) -> None:
         if self._before_probe is not None:
             self.limit, self._before_probe = self._before_probe, None
             if math.isfinite(time):
+                if self.fastest is not None and time > TOLERANCE * self.fastest:
+                    # Slower for good: the rounds before took the limit far down for it, by what was true no more.
+                    self.limit = max(self.limit, self._confirmed_limit * PROBE)
+                else:
+                    self._confirmed_limit = self.limit
                 self.fastest = time
             self._confirmed_at = now
             return
@@ -57,7 +65,7 @@ class AdaptiveLimit:
             return
         self.fastest = time if self.fastest is None else min(self.fastest, time)
         if time <= CLOSE * self.fastest:
-            self._confirmed_at = now
+            self._confirmed_at, self._confirmed_limit = now, self.limit
         elif now - self._confirmed_at >= min(AT_MOST, max(BELIEVED, ANSWERS * self.fastest)):
             self._before_probe = self.limit
             self.limit = max(FLOOR, self.limit * PROBE)
@@ -65,6 +73,6 @@ class AdaptiveLimit:
         if time > TOLERANCE * self.fastest:
             self._searching = False
             self.limit = max(FLOOR, self.limit * max(FALL, TOLERANCE * self.fastest / time))
-        elif self._crowded:
+        elif 2 * self._crowded >= len(self._times):
             more = self.limit * RISE if self._searching else self.limit + max(1.0, math.sqrt(self.limit) / 2)
             self.limit = min(self._ceiling, more)

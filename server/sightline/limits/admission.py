@@ -24,18 +24,19 @@ Waiting = asyncio.Future[None]
 class Place:
     """A place at the engines, held until `leave`: whoever entered leaves, however it ended. Only the first time counts."""
 
-    __slots__ = ("_admission", "_began", "_left")
+    __slots__ = ("_admission", "_began", "_left", "_within")
 
-    def __init__(self, admission: "Admission", began: float) -> None:
+    def __init__(self, admission: "Admission", began: float, within: int) -> None:
         self._admission = admission
         self._began = began
+        self._within = within
         self._left = False
 
     def leave(self, *, failed: bool = False, counts: bool = True) -> None:
         """`failed`: the engine had no room or ran out of time. `counts` False: how long it took says nothing, as of a client who left."""
         if not self._left:
             self._left = True
-            self._admission.left(self._began, failed=failed, counts=counts)
+            self._admission.left(self._began, self._within, failed=failed, counts=counts)
 
 
 class Admission:
@@ -71,11 +72,11 @@ class Admission:
             self.in_flight += 1
         else:
             await self._wait(priority)
-        return Place(self, self._clock())
+        return Place(self, self._clock(), self.in_flight)
 
-    def left(self, began: float, *, failed: bool, counts: bool) -> None:
+    def left(self, began: float, within: int, *, failed: bool, counts: bool) -> None:
         if self._adaptive and counts:
-            self._adaptive.finished(began, self._clock(), self.in_flight, failed=failed)
+            self._adaptive.finished(began, self._clock(), within, failed=failed)
         self._note_freed()
         self.in_flight -= 1
         self._admit()
