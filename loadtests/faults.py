@@ -193,7 +193,7 @@ async def run(options: argparse.Namespace, kit: tools.Tools, stack: contextlib.E
     engine, redis_port = free_port(), free_port()
     mock = Command([str(kit.mock), "--port", str(engine), "--delay-us", str(ENGINE_MS * 1000), "--interval-us", "2000"])
     wait_ready(stack.enter_context(Program("mock", mock, HARNESS, kit.home / "logs/faults-mock.log")), engine, "/health", seconds=10)
-    place = peers.Place(free_port(), engine, redis_port, kit.folder("faults"), kit.venv)
+    place = peers.Place(free_port(), engine, redis_port, 0, kit.folder("faults"), kit.venv)
     ours = peers.sightline(place, CACHE__TIMEOUT="0.05")
     gateway = stack.enter_context(Program("sightline", ours.command, GATEWAY, kit.home / "logs/faults-sightline.log"))
     wait_ready(gateway, place.port, "/health/ready")

@@ -16,11 +16,15 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a peer listens, whom it asks, and its folder for what it writes."""
+    """Where a peer listens, whom it asks, and its folder for what it writes.
+
+    Each has a Redis database of its own: gateways that share one find each other, and then take leases and share limits.
+    """
 
     port: int
     engine: int
     redis: int
+    database: int
     folder: Path
     venv: Path
 
@@ -65,7 +69,7 @@ def _sightline(place: Place, settings: Mapping[str, str], *, caches: bool = True
     # A machine that stands still for 50 ms (shared ones do) would make the cache step aside, which is the fault runs' to measure.
     environ = {
         "KEYS_FILE": str(keys),
-        "STORE": f"redis://127.0.0.1:{place.redis}/0",
+        "STORE": f"redis://127.0.0.1:{place.redis}/{place.database}",
         "LOG_FORMAT": "json",
         "CACHE__TIMEOUT": "0.5",
         **settings,

@@ -218,7 +218,7 @@ async def run(options: argparse.Namespace, kit: tools.Tools, stack: contextlib.E
         wait_ready(engine, port, "/health", seconds=300)
     redis_port = free_port()
     stack.enter_context(Program("redis", peers.redis(redis_port, kit.folder("real-redis")), HARNESS, kit.home / "logs/real-redis.log"))
-    place = peers.Place(free_port(), port, redis_port, kit.folder("real"), kit.venv)
+    place = peers.Place(free_port(), port, redis_port, 0, kit.folder("real"), kit.venv)
     ours = peers.sightline(place, **({"ENGINE_KEY": key} if key else {}))
     gateway = stack.enter_context(Program("sightline", ours.command, HARNESS, kit.home / "logs/real-sightline.log"))
     wait_ready(gateway, place.port, "/health/ready")

@@ -77,8 +77,8 @@ def session(options: argparse.Namespace, kit: tools.Tools, stack: contextlib.Exi
     stack.enter_context(Program("redis", peers.redis(redis_port, kit.folder("redis")), HARNESS, kit.home / "logs/redis.log"))
 
     everyone = [Gateway("direct", engines[False], engines[False], mocks[False])]
-    for name in [report.OURS, *options.peers]:
-        place = peers.Place(free_port(), engines[name in peers.FORGETFUL], redis_port, kit.folder(name), kit.venv)
+    for number, name in enumerate([report.OURS, *options.peers], 1):  # LiteLLM has database 0
+        place = peers.Place(free_port(), engines[name in peers.FORGETFUL], redis_port, number, kit.folder(name), kit.venv)
         peer = (peers.PEERS | {report.OURS: peers.sightline})[name](place)
         program = stack.enter_context(Program(name, peer.command, GATEWAY, kit.home / f"logs/{name}.log"))
         everyone.append(Gateway(name, place.port, place.engine, program, peer.caches, peer.headers, peer.cells))
