@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from loadtests.bench import peers, report, rounds, tools
@@ -106,12 +107,12 @@ def session(options: argparse.Namespace, kit: tools.Tools, stack: contextlib.Exi
     return 1 if failed else 0
 
 
-def _save(name: str, text: str, results: Results, about: dict[str, object]) -> None:
+def _save(name: str, text: str, results: Results, about: dict[str, Any]) -> None:
     """An invalid run is kept under another name: for a look, not for a table of results."""
     stem = RESULTS / (f"{name}-invalid" if about["invalid"] else name)
     RESULTS.mkdir(exist_ok=True)
     stem.with_suffix(".json").write_text(report.as_json(results, about), encoding="utf-8")
-    head = "\n".join(f"{key}: {value}" for key, value in report.machine().items())
+    head = "\n".join(f"{key}: {value}" for key, value in about["machine"].items())
     stem.with_suffix(".txt").write_text(f"{head}\n{text}\n", encoding="utf-8")
     report.chart(results, about, stem.with_suffix(".png"))
     print(f"{about['seconds']} s; written to {stem}.json, .txt and .png")
