@@ -47,22 +47,22 @@ def refilled(rate: Rate, level: Level, now: float) -> Level:
     """`level` as it stands at `now`."""
     if rate.whole:
         now = math.floor(now / rate.period) * rate.period
-    elapsed = max(0.0, now - level.at)
-    return Level(max(0.0, level.used - elapsed * rate.limit / rate.period), now)
+    used, at = level
+    if now > at:
+        used -= (now - at) * rate.limit / rate.period
+    return Level(used if used > 0 else 0.0, now)
 
 
 def decide(rate: Rate, level: Level, cost: float, now: float) -> Decision:
     """Whether `cost` fits; the level afterwards has it added only when it does. A cost of 0 always fits, even into a limit of 0."""
     level = refilled(rate, level, now)
-    admitted = cost <= 0 or level.used + cost <= rate.limit
-    after = Level(level.used + cost, level.at) if admitted else level
-    return Decision(
-        admitted=admitted,
-        level=after,
-        remaining=max(0, math.floor(rate.limit - after.used)),
-        reset=_until(rate, after.used, now),
-        retry_after=0.0 if admitted else math.inf if cost > rate.limit else _until(rate, level.used + cost - rate.limit, now),
-    )
+    used, limit = level.used, rate.limit
+    if cost <= 0 or used + cost <= limit:
+        level = Level(used + cost, level.at) if cost else level
+        left = limit - level.used
+        return Decision(True, level, int(left) if left > 0 else 0, _until(rate, level.used, now), 0.0)
+    retry_after = math.inf if cost > limit else _until(rate, used + cost - limit, now)
+    return Decision(False, level, max(0, math.floor(limit - used)), _until(rate, used, now), retry_after)
 
 
 def changed(rate: Rate, level: Level, change: float, now: float) -> Level:

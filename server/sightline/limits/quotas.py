@@ -104,10 +104,12 @@ class Quotas(Protocol):
 
 def judged(order: Order, levels: Sequence[Level], now: float, *, admitted: bool) -> list[Decision]:
     """What the levels mean for the charges; when the order was refused, nothing was taken, and what would have fitted shows its level."""
+    if admitted:
+        return [decide(charge.rate, level, charge.cost, now) for charge, level in zip(order.charges, levels, strict=True)]
     decisions = []
     for charge, level in zip(order.charges, levels, strict=True):
         decision = decide(charge.rate, level, charge.cost, now)
-        decisions.append(decide(charge.rate, level, 0, now) if decision.admitted and not admitted else decision)
+        decisions.append(decide(charge.rate, level, 0, now) if decision.admitted else decision)
     return decisions
 
 

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightline.limits.gcra import EMPTY, Level, Rate, changed, decide, refilled
@@ -18,6 +18,7 @@ levels = st.builds(Level, st.floats(0, 30_000), st.floats(NOW - 2 * DAY, NOW + 2
 steps = st.lists(st.tuples(st.floats(0, 30), costs), max_size=60)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(limits, st.floats(0.1, DAY), steps)
 def test_no_more_than_burst_and_rate_is_ever_admitted(limit: int, period: float, steps: list[tuple[float, int]]) -> None:
     """In any stretch of time t that begins anywhere: at most limit + limit·t/period."""
@@ -36,6 +37,7 @@ def test_no_more_than_burst_and_rate_is_ever_admitted(limit: int, period: float,
             assert total <= limit + (at - begin) * limit / period + 1e-3
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(1, 10_000), steps)
 def test_a_whole_period_never_admits_more_than_the_limit(limit: int, steps: list[tuple[float, int]]) -> None:
     rate, level, now = Rate(limit, 60.0, whole=True), EMPTY, NOW
@@ -50,6 +52,7 @@ def test_a_whole_period_never_admits_more_than_the_limit(limit: int, steps: list
     assert all(total <= limit for total in admitted.values())
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(1, 500), st.floats(0, 4e9))
 def test_exactly_the_limit_is_admitted_at_once(limit: int, now: float) -> None:
     level, admitted = EMPTY, 0
@@ -59,6 +62,7 @@ def test_exactly_the_limit_is_admitted_at_once(limit: int, now: float) -> None:
     assert admitted == limit
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(rates, levels, costs)
 def test_whoever_waits_as_long_as_he_was_told_is_admitted(rate: Rate, level: Level, cost: int) -> None:
     """A millisecond more than the exact figure, as headers round up to."""
@@ -71,6 +75,7 @@ def test_whoever_waits_as_long_as_he_was_told_is_admitted(rate: Rate, level: Lev
         assert decide(rate, decision.level, cost, NOW + decision.retry_after + 1e-3).admitted
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(rates.filter(lambda rate: rate.limit > 0), levels)
 def test_everything_is_back_at_the_reset(rate: Rate, level: Level) -> None:
     decision = decide(rate, level, 0, NOW)
@@ -79,6 +84,7 @@ def test_everything_is_back_at_the_reset(rate: Rate, level: Level) -> None:
     assert decide(rate, decision.level, 0, NOW + decision.reset + 1e-3).remaining == rate.limit
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(rates, levels, costs, st.floats(-2 * 3600, 2 * 3600))
 def test_a_clock_that_jumps_makes_no_negative_window_and_no_wait_beyond_what_is_owed(
     rate: Rate, level: Level, cost: int, jump: float
@@ -93,6 +99,7 @@ def test_a_clock_that_jumps_makes_no_negative_window_and_no_wait_beyond_what_is_
         assert after.retry_after <= (math.ceil(owed / rate.limit) + rate.whole) * rate.period + 1e-3
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(rates, levels, costs, costs)
 def test_a_reservation_settled_is_as_if_the_real_cost_had_been_taken(rate: Rate, level: Level, reserved: int, real: int) -> None:
     decision = decide(rate, level, reserved, NOW)
@@ -101,6 +108,7 @@ def test_a_reservation_settled_is_as_if_the_real_cost_had_been_taken(rate: Rate,
         assert settled.used == pytest.approx(refilled(rate, level, NOW).used + real)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(rates, levels, st.integers(-5_000, 0))
 def test_giving_back_never_makes_more_than_the_limit(rate: Rate, level: Level, change: int) -> None:
     assert decide(rate, changed(rate, level, change, NOW), 0, NOW).remaining <= rate.limit
