@@ -20,7 +20,10 @@ _PLAIN = str.maketrans("０１２３４５６７８９＋－（）＠．　Ｘ�
 _FOREIGN = re.compile("[０-９＋－（）＠．　Ｘｘ\u00a0\u2009\u202f\u2010-\u2013]")
 
 # Where a form may begin: a digit or a capital that is not within a word, a plus or a bracket before a digit.
-_BEGIN = re.compile(r"[0-9+(A-Z](?:(?<=[0-9A-Z])(?<![0-9A-Za-z_].)|(?<=\+)(?=[0-9(])|(?<=\()(?=[0-9+]))", re.DOTALL)
+# What follows must be able to go on, so that a text of brackets and single digits costs nothing.
+_BEGIN = re.compile(
+    r"[0-9+(A-Z](?:(?<=[0-9A-Z])(?<![0-9A-Za-z_].)(?=[0-9]|[A-Z][0-9]|[ .-][0-9(])|(?<=\+)(?=[0-9(])|(?<=\()(?=[0-9+][0-9]))", re.DOTALL
+)
 _END = r"(?![0-9A-Za-z_@])"
 
 _AT = re.compile(r"[A-Za-z0-9_%+-]@(?=[A-Za-z0-9])")
