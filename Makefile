@@ -13,7 +13,7 @@ demo: $(VENV)/gateway.stamp ## Start engine and gateway, ask a bundled picture a
 
 test: check $(VENV)/test.stamp programs node ## Run all tests: real vLLM, Redis and nginx included
 	@$(BIN)/sightline engine install --cpu
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: $(VENV)/test.stamp ## Lint, types, and which module may import which
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
