@@ -29,7 +29,7 @@ def test_blame() -> None:
         "╰─▶ Because there is no version of torch",
     ]
 
-    assert blame(lines) == "× No solution found: Because there is no version of torch"
+    assert blame(lines) == "× No solution found when resolving dependencies: Because there is no version of torch"
 
 
 @pytest.mark.parametrize(("lines", "expected"), [([], "it said nothing"), (["one", "two"], "two")])
