@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from sightline.answers.cache import Cache, Hit, LookUp, Miss
 from sightline.answers.controls import Decision, decide
-from sightline.answers.flights import Call, Flights, Ride
+from sightline.answers.flights import Flights, Ride
 from sightline.answers.keys import Key, make_key, question_hash
 from sightline.answers.leases import Leases
 from sightline.engines.pool import Pool
@@ -47,6 +47,18 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A request understood: who asks, what the cache may do for it, the identities of its pictures, and the key of its answer."""
+
+    request: ChatRequest
+    caller: Caller
+    record: Record
+    decision: Decision
+    pictures: Sequence[Identified]
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """What the gateway is made of. `leases` is None where there are no other replicas to share calls with."""
 
@@ -74,52 +86,79 @@ class Gateway:
 
     async def answer(self, request: ChatRequest, caller: Caller, record: Record, *, cache_control: str | None = None) -> Answer:
         """Answers `request`; the reply has begun when this returns, and `settle` is due when it has ended. Raises SightlineError."""
+        asked = await self._understand(request, caller, record, cache_control)
+        permit, seen = await self._charge_and_look_up(asked)
+        if isinstance(seen, Hit):
+            return self._told(asked, "HIT", _replay(seen, request), permit, age=seen.age)
+        ride = None
+        try:
+            if seen is None:
+                return self._told(asked, "BYPASS", await self._ask(asked), permit)
+            waiting = time.perf_counter()
+            ride = self._board(asked, seen)
+            reply = await ride.reply()
+            if ride.coalesced:
+                record.engine_wait += time.perf_counter() - waiting
+            source = "COALESCED" if ride.coalesced else "MISS" if isinstance(seen, Miss) else "BYPASS"
+            return self._told(asked, source, reply, permit, ride=ride)
+        except BaseException as error:
+            _end(permit, error, ride)
+            raise
+
+    async def _understand(self, request: ChatRequest, caller: Caller, record: Record, cache_control: str | None) -> Asked:
+        """Refuses what may not be asked, and makes the key of what may."""
         self._may_use(request.model, caller)
         record.model = request.model
         self._safety.check(request, caller)
         decision = decide(request.body, request.cache, cache_control, self._policy(caller), default_ttl=caller.cache.ttl)
         pictures = await self._pictures.identify(request.pictures)
-        key = self._key(request, pictures, caller, decision)
-        self._note(record, pictures, key)
+        key = make_key(
+            tenant=caller.tenant,
+            generation=self._settings.generation,
+            model=request.model,
+            images=[found.image_hash for found in pictures],
+            question=question_hash(
+                request.body,
+                revision=self._pool.revision(request.model),
+                policy=",".join(found.policy.name for found in pictures),
+            ),
+            namespace=decision.namespace,
+        )
+        record.images = len(pictures)
+        record.image_bytes = sum(found.sent_bytes for found in pictures)
+        record.image_hash = key.image_hash
+        record.question_hash = key.question_hash
+        return Asked(request, caller, record, decision, pictures, key)
 
-        wanted = self._cache.wanted(key, read=decision.read) if decision.read or decision.write else []
-        cost = _cost(request, pictures, caller)
-        permit = await self._limiter.take(caller, cost, wanted, answer=decision.read)
-        ride = None
+    async def _charge_and_look_up(self, asked: Asked) -> tuple[Permit, LookUp | None]:
+        """The caller's permit and what is kept, in one round trip; None where the cache has no part in it."""
+        decision, cost = asked.decision, _cost(asked)
+        if not decision.read and not decision.write:
+            return await self._limiter.take(asked.caller, cost), None
+        wanted = self._cache.wanted(asked.key, read=decision.read)
+        permit = await self._limiter.take(asked.caller, cost, wanted, answer=decision.read)
         try:
             found = permit.values if wanted else []  # to have nothing to ask for is not to have been told nothing
-            takes_part = decision.read or decision.write
-            seen = await self._cache.judge(key, found, read=decision.read, max_age=decision.max_age) if takes_part else None
-            if isinstance(seen, Hit):
-                return self._told("HIT", _replay(seen, request), key, caller, record, permit, age=seen.age)
-            if decision.read and permit.values and permit.values[0] is not None:  # a kept answer that will not do after all
+            seen = await self._cache.judge(asked.key, found, read=decision.read, max_age=decision.max_age)
+            if decision.read and not isinstance(seen, Hit) and found and found[0] is not None:  # it was charged as a hit, and is none
                 permit.settle(0)
-                permit = await self._limiter.take_more(caller, cost)
-
-            call = partial(self._ask, request, pictures, caller, record)
-            if seen is None:
-                return self._told("BYPASS", await call(), key, caller, record, permit)
-            waiting = time.perf_counter()
-            ride = self._board(key, request, decision, seen, call)
-            reply = await ride.reply()
-            if ride.coalesced:
-                record.engine_wait += time.perf_counter() - waiting
-                return self._told("COALESCED", reply, key, caller, record, permit, ride=ride)
-            return self._told("MISS" if isinstance(seen, Miss) else "BYPASS", reply, key, caller, record, permit, ride=ride)
+                permit = await self._limiter.take_more(asked.caller, cost)
         except BaseException as error:
-            _end(permit, error, ride)
+            _end(permit, error, None)
             raise
+        return permit, seen
 
-    def _board(self, key: Key, request: ChatRequest, decision: Decision, seen: LookUp, call: Call) -> Ride:
+    def _board(self, asked: Asked, seen: LookUp) -> Ride:
         """A place on the engine call for this very question, in this process or, by a lease, in any. A broken store leaves the first."""
+        key, decision, stream = asked.key, asked.decision, asked.request.stream
         keeps = decision.write and isinstance(seen, Miss)
         return self._flights.board(
             # With the mark of the pictures' epochs: who asks after a purge does not board a flight from before it.
             f"{key.answer}:{seen.mark.hex()}" if decision.share and not isinstance(seen, Hit) else None,
-            stream=request.stream,
-            call=call,
+            stream=stream,
+            call=partial(self._ask, asked),
             landed=partial(self._cache.keep, key, ttl=decision.ttl, seen=seen) if keeps else None,
-            lease=self._leases.lease(key, stream=request.stream) if self._leases and keeps and decision.share else None,
+            lease=self._leases.lease(key, stream=stream) if self._leases and keeps and decision.share else None,
         )
 
     @staticmethod
@@ -134,19 +173,20 @@ class Gateway:
         else:  # it broke off, or its client left: what was sent counts, about a token a chunk
             answer.permit.settle(record.chunks)
 
-    async def _ask(self, request: ChatRequest, pictures: Sequence[Identified], caller: Caller, record: Record) -> Reply:
+    async def _ask(self, asked: Asked) -> Reply:
         """One question to an engine, with prepared pictures only."""
+        tenant, record, pictures = asked.caller.tenant, asked.record, asked.pictures
         ready = [
-            (_mark("picture", caller.tenant, found.image_hash), await self._data_uri(source, found))
-            for source, found in zip(request.pictures, pictures, strict=True)
+            (_mark("picture", tenant, found.image_hash), await self._data_uri(source, found))
+            for source, found in zip(asked.request.pictures, pictures, strict=True)
         ]
-        question = EngineQuestion(request, ready, _mark("tenant", caller.tenant))
-        asked = time.perf_counter()
+        question = EngineQuestion(asked.request, ready, _mark("tenant", tenant))
+        affinity = pictures[0].image_hash if pictures else None
+        began = time.perf_counter()
         try:
-            affinity = pictures[0].image_hash if pictures else None
-            answered = await self._pool.ask(question, affinity=affinity, request_id=record.request_id, priority=caller.priority)
+            answered = await self._pool.ask(question, affinity=affinity, request_id=record.request_id, priority=asked.caller.priority)
         finally:
-            record.engine_wait += time.perf_counter() - asked
+            record.engine_wait += time.perf_counter() - began
         record.engine = answered.engine
         return answered.reply
 
@@ -155,17 +195,6 @@ class Gateway:
         picture = await self._pictures.prepare(found)
         own = source.base64 if picture.as_sent else None
         return f"data:{picture.media_type};base64,".encode(), own if own is not None else pybase64.b64encode(picture.encoded)
-
-    def _key(self, request: ChatRequest, pictures: Sequence[Identified], caller: Caller, decision: Decision) -> Key:
-        policy = ",".join(found.policy.name for found in pictures)
-        return make_key(
-            tenant=caller.tenant,
-            generation=self._settings.generation,
-            model=request.model,
-            images=[found.image_hash for found in pictures],
-            question=question_hash(request.body, revision=self._pool.revision(request.model), policy=policy),
-            namespace=decision.namespace,
-        )
 
     def _policy(self, caller: Caller) -> CacheSettings:
         """The cache settings, with what the caller's key says laid over them."""
@@ -176,35 +205,17 @@ class Gateway:
             update={"enabled": own.enabled and self._settings.enabled, "when": own.when or self._settings.when}
         )
 
-    def _told(
-        self,
-        source: str,
-        reply: Reply,
-        key: Key,
-        caller: Caller,
-        record: Record,
-        permit: Permit,
-        *,
-        age: int | None = None,
-        ride: Ride | None = None,
-    ) -> Answer:
-        record.cache = source
+    def _told(self, asked: Asked, source: str, reply: Reply, permit: Permit, *, age: int | None = None, ride: Ride | None = None) -> Answer:
+        asked.record.cache = source
         self._results[source].inc()
         if source == "COALESCED":
             self._coalesced.inc()
-        headers = [(b"x-cache", source.encode()), (b"x-question-hash", key.question_hash.encode()), *permit.headers()]
-        if key.image_hash is not None:
-            headers.append((b"x-image-hash", key.image_hash.encode()))
+        headers = [(b"x-cache", source.encode()), (b"x-question-hash", asked.key.question_hash.encode()), *permit.headers()]
+        if asked.key.image_hash is not None:
+            headers.append((b"x-image-hash", asked.key.image_hash.encode()))
         if age is not None:
             headers.append((b"age", b"%d" % age))
-        return Answer(self._safety.masked(reply, caller), headers, permit, ride)
-
-    @staticmethod
-    def _note(record: Record, pictures: Sequence[Identified], key: Key) -> None:
-        record.images = len(pictures)
-        record.image_bytes = sum(found.sent_bytes for found in pictures)
-        record.image_hash = key.image_hash
-        record.question_hash = key.question_hash
+        return Answer(self._safety.masked(reply, asked.caller), headers, permit, ride)
 
     def _may_use(self, model: str, caller: Caller) -> None:
         """Raises NotFound, listing what there is for this caller; Unavailable while no engine has said what it serves."""
@@ -247,11 +258,12 @@ def _replay(hit: Hit, request: ChatRequest) -> Reply:
     return Told(expand(body, id=fresh, created=now)) if request.stream else Whole(body)
 
 
-def _cost(request: ChatRequest, pictures: Sequence[Identified], caller: Caller) -> Cost:
+def _cost(asked: Asked) -> Cost:
     """What the request will cost if an engine is asked: its text at four bytes a token, its pictures by the model's formula, its answer
     at its longest.
     """
-    if not caller.counts_tokens:
+    request, pictures = asked.request, asked.pictures
+    if not asked.caller.counts_tokens:
         return Cost(images=len(pictures))
     family = family_of(request.model)
     longest = next(
@@ -273,6 +285,7 @@ def _end(permit: Permit, error: BaseException, ride: Ride | None) -> None:
         permit.settle(0)
 
 
+@lru_cache(16_384)
 def _mark(purpose: str, *parts: str) -> str:
     """What the engine is told a picture or tenant is called: it keeps tenants apart in the engine's own caches, and tells it nothing."""
     return blake3(msgspec.json.encode(parts), derive_key_context=f"sightline engine 1 {purpose}").hexdigest(16)
