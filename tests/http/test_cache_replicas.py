@@ -8,7 +8,7 @@ import pytest
 from tests.caching import FORMS, cache, crowd, said
 from tests.fakes.engine import FakeEngine, Script
 from tests.fakes.redis_server import RedisServer
-from tests.serving import GatewayProcess, environment, ready
+from tests.serving import GatewayProcess, environment, eventually, ready
 from tests.shapes import ask, data_uri, picture
 
 
@@ -23,7 +23,9 @@ def _other(_engine: FakeEngine, redis: RedisServer) -> Iterator[GatewayProcess]:
 
 
 @pytest.fixture
-def other(_other: GatewayProcess, engine: FakeEngine) -> GatewayProcess:
+def other(_other: GatewayProcess, cached: GatewayProcess, engine: FakeEngine) -> GatewayProcess:
+    """Both know of each other, which takes them up to two seconds."""
+    eventually(lambda: "sightline_replicas 1.0" not in cached.client.get("/metrics").text, 10, "the other replica")
     return ready(_other)
 
 
