@@ -56,18 +56,16 @@ class Intake:
     def __init__(self, limits: Requests, patience: float, metrics: Metrics) -> None:
         self._limits = limits
         self._patience = patience
-        self._gauge = metrics.in_flight_bytes
         self._held = 0
+        metrics.in_flight_bytes.set_function(lambda: self._held)
 
     def take(self, size: int) -> None:
         if self._held + size > self._limits.bytes_in_flight:
             raise Unavailable("Too many large requests are being answered just now. Try again shortly.", code="overloaded", retry_after=1)
         self._held += size
-        self._gauge.set(self._held)
 
     def give(self, size: int) -> None:
         self._held -= size
-        self._gauge.set(self._held)
 
     def hold(self) -> Hold:
         return Hold(self)

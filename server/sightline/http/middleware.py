@@ -47,7 +47,7 @@ class Edge:
         self._address = address
         self._lifecycle = lifecycle
         self._recorder = recorder
-        self._gauge = metrics.in_flight_requests
+        metrics.in_flight_requests.set_function(lambda: lifecycle.requests)
         self._disconnects = metrics.client_disconnects
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -57,7 +57,6 @@ class Edge:
         path = scope["path"]
         record = scope["record"] = Record(responses.request_id(scope["headers"]), _route(path))
         sending = _Sending(send, record, self._lifecycle)
-        self._gauge.inc()
         self._lifecycle.requests += 1
         try:
             await self._respond(path, scope, receive, sending, record)
@@ -70,7 +69,6 @@ class Edge:
             raise
         finally:
             self._lifecycle.requests -= 1
-            self._gauge.dec()
             self._recorder.finish(record)
 
     async def _respond(self, path: str, scope: Any, receive: Any, sending: "_Sending", record: Record) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 
 from blake3 import blake3
 
+from sightline.pictures.formats import Header
 from sightline.pictures.imaging import Picture
 from sightline.store.base import Store, StoreError
 from sightline.telemetry.metrics import Metrics
@@ -53,9 +54,20 @@ class Memo:
         self._left = picture_bytes
         self._pictures: OrderedDict[bytes, Picture] = OrderedDict()
         self._identities: OrderedDict[bytes, Identity] = OrderedDict()
+        self._headers: OrderedDict[bytes, Header] = OrderedDict()
         self._store = store
         self._remember = remember
         self._metrics = metrics
+
+    def header(self, digest: bytes) -> Header | None:
+        """What was read of bytes that passed the door before."""
+        return self._headers.get(digest)
+
+    def note(self, digest: bytes, header: Header) -> Header:
+        self._headers[digest] = header
+        if len(self._headers) > IDENTITIES:
+            self._headers.popitem(last=False)
+        return header
 
     def picture(self, digest: bytes) -> Picture | None:
         found = self._pictures.get(digest)

@@ -89,6 +89,7 @@ class Pictures:
         self._under_way: dict[bytes, _Shared] = {}
         self._sharing: set[asyncio.Task[None]] = set()
         self._keys: dict[str, bytes] = {}
+        self._policies: dict[str | None, Policy] = {}
 
     async def identify(self, sources: Sequence[PictureSource]) -> tuple[Identified, ...]:
         """The identities of `sources`, in order; raises PictureRefused for the first that is not accepted."""
@@ -99,13 +100,15 @@ class Pictures:
                     code="too_many_images",
                     param=sources[self._settings.per_request].param,
                 )
-            sent = {}
+            sent: dict[int, _Sent] = {}
             for source in sources:
                 if source.base64 is not None:
+                    if sent:
+                        await asyncio.sleep(0)  # a large or a hostile one takes milliseconds; others get their turn between two
                     sent[source.index] = self._accept(source, self._decode(source))
-                    await asyncio.sleep(0)  # a large or a hostile one takes milliseconds; others get their turn between two
             remote = [source for source in sources if source.base64 is None]
-            sent |= zip((source.index for source in remote), await _together([self._fetched(source) for source in remote]), strict=True)
+            if remote:
+                sent |= zip((source.index for source in remote), await _together([self._fetched(source) for source in remote]), strict=True)
             arrived = [sent[source.index] for source in sources]
             unknown = [one.digest for one in arrived if self._memo.identity(one.digest) is None and not one.policy.trusted]
             known = await self._memo.recall(unknown)
@@ -151,14 +154,24 @@ class Pictures:
         return self._accept(source, await self._fetch(source))
 
     def _accept(self, source: PictureSource, data: bytes) -> _Sent:
-        try:
-            header = headers.read(data, self._settings)
-        except PictureRefused as refused:
-            raise _about(source.param, refused) from None
+        """Bytes that may be opened. Those that were judged before are known by their digest."""
+        policy = self._policy(source.detail)
+        digest = blake3(data, key=self._key(policy)).digest() if len(data) <= self._settings.max_bytes else b""
+        header = self._memo.header(digest)
+        if header is None:
+            try:
+                header = self._memo.note(digest, headers.read(data, self._settings))
+            except PictureRefused as refused:
+                raise _about(source.param, refused) from None
         self._metrics.image_bytes.observe(len(data))
         self._metrics.image_pixels.observe(header.pixels)
-        policy = choose(self._settings, source.detail)
-        return _Sent(source.param, data, blake3(data, key=self._key(policy)).digest(), header, policy)
+        return _Sent(source.param, data, digest, header, policy)
+
+    def _policy(self, detail: str | None) -> Policy:
+        policy = self._policies.get(detail)
+        if policy is None:
+            policy = self._policies[detail] = choose(self._settings, detail)
+        return policy
 
     async def _identified(self, sent: _Sent, recalled: Identity | None) -> Identified:
         identity = recalled or self._memo.identity(sent.digest)
