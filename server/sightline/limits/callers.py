@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -173,6 +174,7 @@ def _bearer(headers: Sequence[bytes]) -> bytes:
     return key
 
 
+@lru_cache(4096)
 def one_address(address: str) -> str:
     try:
         ip = ipaddress.ip_address(address)
