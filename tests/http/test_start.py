@@ -39,6 +39,16 @@ def test_a_port_that_is_taken_is_named() -> None:
     assert port in line
 
 
+def test_a_metrics_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+
+        line = complaint(start("--metrics-port", port))
+
+    assert "--metrics-port" in line
+    assert port in line
+
+
 WRONG: dict[str, tuple[dict[str, object], list[str]]] = {
     "a misspelt name": ({"timeouts__bodi": 3}, ["SIGHTLINE_TIMEOUTS__BODI", "SIGHTLINE_TIMEOUTS__BODY"]),
     "a word for a number": ({"cache__ttl": "soon"}, ["cache.ttl"]),

@@ -3,11 +3,14 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightline.settings import Settings, load
+from sightline.settings import Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from sightline.telemetry.metrics import Metrics
 
 # Bodies above 128 KB make glibc map and unmap memory for each request: reading 1 MB costs 1510 µs of CPU without these, 237 with them.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "268435456", "MALLOC_TOP_PAD_": "67108864"}
@@ -57,7 +60,6 @@ def run(settings: Settings) -> None:
     """Listens, serves and drains. Raises SettingsError before it has begun."""
     # Here, so that the other commands start in a third of the time.
     import structlog
-    from prometheus_client import start_http_server
 
     from sightline.app import create_app
     from sightline.http import server
@@ -68,11 +70,11 @@ def run(settings: Settings) -> None:
     metrics, lifecycle = Metrics(), Lifecycle()
     app = create_app(settings, metrics, lifecycle)
     listener = server.bind(settings.host, settings.port)
+    operators = _operators(settings, metrics)
     sink = logs.configure(settings.log_level, settings.log_format)
     log = structlog.get_logger()
     if not settings.engines:
         log.warning("gateway.no_engines", fix="name one with --engine URL or SIGHTLINE_ENGINES")
-    operators = start_http_server(settings.metrics_port, settings.host, metrics.registry) if settings.metrics_port is not None else None
     log.info("gateway.listening", url=server.address(listener), engines=settings.engines, keys=settings.keys_file is not None)
     try:
         server.run(app, lifecycle, settings, metrics, listener)
@@ -82,3 +84,16 @@ def run(settings: Settings) -> None:
             operators[0].server_close()
         log.info("gateway.stopped")
         sink.close()
+
+
+def _operators(settings: Settings, metrics: "Metrics") -> Any:
+    """What serves `/metrics` on a port of its own, if they have one."""
+    from prometheus_client import start_http_server
+
+    if settings.metrics_port is None:
+        return None
+    try:
+        return start_http_server(settings.metrics_port, settings.host, metrics.registry)
+    except OSError as error:
+        where = f"{settings.host}:{settings.metrics_port}"
+        raise SettingsError(f"metrics_port: cannot listen on {where} ({error.strerror}); choose another with --metrics-port") from None
