@@ -9,12 +9,13 @@ import os
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 PREFIX = "SIGHTLINE_"
+NOT_SETTINGS = frozenset({"HOME", "TORCH_INDEX", "API_KEY", "BASE_URL"})  # the engine installer's and the clients' own
 
 
 class SettingsError(Exception):
@@ -228,7 +229,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] | None = None, fla
 
 
 def names(model: type[Group] = Settings, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
-    """Each setting as (dotted name, default, description), for the README's table and for `nearest`."""
+    """Each setting as (dotted name, default, description), for the README's table, the environment's names, and the nearest right one."""
     for name, field in model.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Group):
@@ -276,11 +277,6 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-NOT_SETTINGS = frozenset(
-    {"HOME", "CACHE_HOME", "TORCH_INDEX", "API_KEY", "BASE_URL"}
-)  # the engine installer's and the clients' own variables
-
-
 def _nest(path: list[str], value: Any) -> dict[str, Any]:
     return {path[0]: value if len(path) == 1 else _nest(path[1:], value)}
 
@@ -304,8 +300,3 @@ def _explain(error: ValidationError) -> str:
     if not name:
         return message
     return f"{name}: {message[0].lower()}{message[1:]}"
-
-
-def choices(annotation: Any) -> tuple[str, ...]:
-    """What a `Literal` setting may be, for the README's table."""
-    return tuple(str(choice) for choice in get_args(annotation)) if "Literal" in str(annotation) else ()

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import sys
 import urllib.error
 import urllib.request
@@ -12,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from sightline.settings import SettingsError
+
+_PATIENCE = 600.0  # seconds of silence
 
 
 def ask(
@@ -78,7 +79,7 @@ def _open(url: str, key: str, body: dict[str, Any] | None = None) -> Any:
     request = urllib.request.Request(url, json.dumps(body).encode() if body else None, headers)  # noqa: S310 - the user's own URL
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}) if "127.0.0.1" in url else urllib.request.ProxyHandler())
     try:
-        return opener.open(request, timeout=float(os.environ.get("SIGHTLINE_TIMEOUT", "600")))
+        return opener.open(request, timeout=_PATIENCE)
     except urllib.error.HTTPError as error:
         try:
             message = json.load(error)["error"]["message"]

@@ -32,8 +32,8 @@ def _value(settings: Settings, name: str) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """A store's URL without its password."""
+    """Lists as they are written; a store's URL without its password."""
     if isinstance(value, SecretStr):
         scheme, _, rest = value.get_secret_value().partition("://")
         return f"{scheme}://{rest.rpartition('@')[2]}"
-    return str(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

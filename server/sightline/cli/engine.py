@@ -30,7 +30,7 @@ Pictures = Annotated[int, typer.Option("--images", min=0, help="Most pictures in
 TorchIndex = Annotated[
     str | None, typer.Option("--torch-index", envvar="SIGHTLINE_TORCH_INDEX", help="Index or folder with torch's CPU build.")
 ]
-Flags = Annotated[list[str] | None, typer.Argument(metavar="[-- VLLM FLAGS]", help="More flags of `vllm serve`, after `--`.")]
+Flags = Annotated[list[str] | None, typer.Argument(metavar="-- VLLM FLAGS", help="More flags of `vllm serve`, after `--`.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def run(
     quantization: Quantization = None,
     lora: Lora = None,
     images: Pictures = 16,
-    port: Annotated[int, typer.Option(help="Its port on 127.0.0.1. Default: a free one.")] = 0,
+    port: Annotated[int, typer.Option(help="Its port on 127.0.0.1. Default: a free one.", show_default=False)] = 0,
     cpu: Cpu = False,
     gpu: Gpu = False,
     torch_index: TorchIndex = None,

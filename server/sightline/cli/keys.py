@@ -29,7 +29,7 @@ def new(
     days: Annotated[int | None, typer.Option(min=1, help="Days until it expires. Default: never.")] = None,
     file: File = FILE,
 ) -> None:
-    """Makes a key, writes its digest to the key file and prints the key, once."""
+    """Make a key, write its digest to the key file and print the key, once."""
     key = f"sl-{secrets.token_urlsafe(32)}"
     now = datetime.now(UTC).replace(microsecond=0)
     entry: dict[str, Any] = {
@@ -58,7 +58,7 @@ def new(
 
 @app.command("list")
 def list_(file: File = FILE) -> None:
-    """Lists the keys: id, tenant, scopes, state. The keys themselves are not kept anywhere."""
+    """List the keys: id, tenant, scopes, state. The keys themselves are not kept anywhere."""
     try:
         keys = parse(file.read_text(encoding="utf-8"), str(file)).keys
     except (KeyFileError, OSError) as error:
@@ -74,7 +74,7 @@ def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `sightline keys list` shows it.")],
     file: File = FILE,
 ) -> None:
-    """Ends a key: gateways that read this file refuse it within about a second."""
+    """End a key: gateways that read this file refuse it within about a second."""
     try:
         with rewriting(file) as raw:
             _find(raw["keys"], key_id, file)["revoked"] = datetime.now(UTC).replace(microsecond=0).isoformat()
