@@ -33,8 +33,7 @@ from sightline.wire.reply import Reply, Told, Whole
 ANSWER_TOKENS = 512  # reserved for an answer whose request sets no limit; what it really took is settled
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What goes back: the reply in the form that was asked for, the headers that say where it came from, and the caller's permit.
 
     `ride` is his place on the engine call, None where the call is his alone or there was none.
@@ -46,8 +45,7 @@ class Answer:
     ride: Ride | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """A request understood: who asks, what the cache may do for it, the identities of its pictures, and the key of its answer."""
 
     request: ChatRequest

@@ -14,8 +14,8 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
+import msgspec
 from blake3 import blake3
 
 from sightline.answers.keys import SCHEMA, Key, PictureKeys
@@ -32,23 +32,20 @@ _NO_EPOCHS = bytes(16)
 _IN_THE_MAKING = 3600.0  # seconds that an epoch outlives the longest TTL, for answers that were being made when it was set
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(msgspec.Struct, frozen=True):
     """A kept answer: the completion as `wire.folding.unstamp` left it, and how many seconds ago it was kept."""
 
     tail: bytes
     age: int
 
 
-@dataclass(frozen=True, slots=True)
-class Miss:
+class Miss(msgspec.Struct, frozen=True):
     """No answer; `mark` stands for the pictures' epochs, and goes with the answer when it is kept."""
 
     mark: bytes = _NO_EPOCHS
 
 
-@dataclass(frozen=True, slots=True)
-class Down:
+class Down(msgspec.Struct, frozen=True):
     """The store did not say. The answer is not kept either: what has been forgotten meanwhile is not known."""
 
     mark: bytes = _NO_EPOCHS
@@ -122,8 +119,7 @@ class Cache:
             ) from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(msgspec.Struct, frozen=True):
     tail: bytes
     at: float
     mark: bytes

@@ -2,8 +2,9 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from sightline.errors import InvalidRequest
 from sightline.settings import Cache
@@ -24,8 +25,7 @@ NOT_FOLDED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Controls:
+class Controls(msgspec.Struct, frozen=True):
     """What the request says: `cache` in its body and `Cache-Control` among its headers, taken together."""
 
     no_cache: bool = False
@@ -36,8 +36,7 @@ class Controls:
     max_age: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What is done: whether a kept answer may be used (`max_age` seconds old at most), whether the new one is kept, and why.
 
     `reason` is one of a small closed set of words, for logs.

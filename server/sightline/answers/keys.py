@@ -6,7 +6,6 @@ are but for users' texts, which are compared in Unicode NFC and without white sp
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -90,8 +89,7 @@ def picture_mark(image: str) -> str:
     return _digest("picture", image)[:_MARK]
 
 
-@dataclass(frozen=True, slots=True)
-class PictureKeys:
+class PictureKeys(msgspec.Struct, frozen=True):
     """One picture of one tenant: the group of all answers about it, and its epoch (see `cache`). Both lie with its answers."""
 
     group: str
@@ -103,8 +101,7 @@ class PictureKeys:
         return cls(f"{tag}:g", f"{tag}:e")
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """Where an answer is kept, and the hashes that the response names.
 
     `answer` reads `sl1:GENERATION:{TENANT.PICTURES}:a:MODEL:DIGEST`: the braces make a Redis Cluster keep one picture's keys together, the

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from sightline.errors import RateLimited
 from sightline.limits.gcra import Decision
@@ -17,8 +18,7 @@ NAMES = {kind: tuple(f"x-ratelimit-{what}-{kind}".encode() for what in ("limit",
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """The outcome for each limit of one request, the caller's own and his tenant's."""
 
     taken: Taken

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+import msgspec
 import pybase64
 from blake3 import blake3
 
@@ -36,8 +37,7 @@ BYTES_CONTEXT = "sightline 2026 picture: bytes as sent"
 WEBP_WEIGHT = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Identified:
+class Identified(msgspec.Struct, frozen=True):
     """A picture whose identity is known, and all that is needed to prepare it. `width` and `height` are those of the prepared picture."""
 
     param: str | None
@@ -60,8 +60,7 @@ class Identified:
         return self.header.upright
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
+class _Sent(msgspec.Struct, frozen=True):
     """Bytes that may be opened."""
 
     param: str | None

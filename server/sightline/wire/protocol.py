@@ -7,7 +7,6 @@ JSON string; whatever does not turn out to be a picture (text that quotes a data
 
 import secrets
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -25,8 +24,7 @@ _encode = msgspec.json.Encoder().encode
 Base64 = bytes | bytearray | memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class PictureSource:
+class PictureSource(msgspec.Struct, frozen=True):
     """A picture as a request names it: the payload of a data URI (ASCII, not yet validated), or a URL to fetch."""
 
     index: int
@@ -36,8 +34,7 @@ class PictureSource:
     url: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(msgspec.Struct, frozen=True):
     """A request that passed the door. In `body` each picture's URL reads `picture:N`; Sightline's own fields are taken out."""
 
     model: str
@@ -62,8 +59,7 @@ def parse(data: bytes | bytearray, limits: Requests, pictures: int) -> ChatReque
     return request
 
 
-@dataclass(frozen=True, slots=True)
-class EngineQuestion:
+class EngineQuestion(msgspec.Struct, frozen=True):
     """A request as an engine is asked it: `pictures` holds (uuid, pieces of the data URI) for each of the request's."""
 
     request: ChatRequest

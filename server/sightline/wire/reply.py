@@ -5,9 +5,10 @@ means that the answer is complete and `[DONE]` was seen. Whatever else happens t
 `[DONE]` itself is never an event: whoever renders the stream writes it.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol, Self
+
+import msgspec
 
 
 class Kind(Enum):
@@ -22,8 +23,7 @@ class Event(NamedTuple):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(msgspec.Struct, frozen=True):
     """A chat completion: `body` is its JSON, byte for byte as the engine sent it or as it was folded."""
 
     body: bytes
