@@ -1,4 +1,4 @@
-"""Every metric series, in one place (CONTRACT: prefix `sightline_`, base units, bounded labels).
+"""Every metric series, in one place: prefix `sightline_`, base units, bounded labels.
 
 One `Metrics` a process, built by the app and handed down; nothing registers at import. Children are looked up once and kept, since
 `.labels()` costs as much as the observation. Labels come from small closed sets: never a key, user, tenant or hash.

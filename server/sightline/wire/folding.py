@@ -306,7 +306,7 @@ def expand(completion: bytes, *, id: str, created: int) -> tuple[Event, ...]:  #
 
 
 def is_whole(completion: bytes) -> bool:
-    """Whether this is one answer that ended of itself (CONTRACT §5) and can be sent in both renderings."""
+    """Whether this is one answer that ended of itself (`stop`, `tool_calls`) and can be sent in both renderings."""
     read = _read(_completion, completion)
     return read is not None and len(read.choices) == 1 and read.choices[0].finish_reason in WHOLE_ENDS
 

@@ -1,4 +1,4 @@
-"""What a caller may ask of the cache, and what becomes of each request (CONTRACT, "Result cache")."""
+"""What a caller may ask of the cache, and what becomes of each request."""
 
 from typing import Any
 

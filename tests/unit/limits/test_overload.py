@@ -59,7 +59,7 @@ async def load(places: int, seconds: Callable[[float], float], rate: float, dura
 
 @pytest.mark.parametrize(("places", "seconds"), [(4, 0.12), (8, 0.1), (32, 0.5), (16, 1.0)])
 def test_four_times_the_capacity_for_a_minute(places: int, seconds: float) -> None:
-    """RELIABILITY: goodput ≥ 90 % of peak, refusals in ≤ 50 ms; accepted answers ≤ 2 × unloaded once the limit has been found."""
+    """Goodput ≥ 90 % of peak, refusals in ≤ 50 ms; accepted answers ≤ 2 × unloaded once the limit has been found."""
     capacity = places / seconds
 
     outcome = run(load(places, lambda _: seconds, 4 * capacity, MINUTE))
