@@ -24,3 +24,7 @@ def test_documentation_can_be_turned_off(engine: FakeEngine) -> None:
     with GatewayProcess(engine.url, environ=environment(docs="false")) as gateway:
         assert gateway.client.get("/docs").status_code == 404
         assert gateway.client.get("/openapi.json").status_code == 404
+        for path in ("/", "/nothing"):
+            told = gateway.client.get(path).text
+            assert "/docs" not in told
+            assert "/openapi.json" not in told

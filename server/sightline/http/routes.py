@@ -68,7 +68,7 @@ def build(gateway: Gateway, chat: App, settings: Settings, metrics: Metrics, lif
 
     @app.get("/", include_in_schema=False)
     async def root() -> PlainTextResponse:
-        return PlainTextResponse("Sightline answers at POST /v1/chat/completions; the documentation is at /docs.\n")
+        return PlainTextResponse(f"Sightline answers at POST {CHAT}{'; the documentation is at /docs' if settings.docs else ''}.\n")
 
     if settings.metrics_port is None:
 
@@ -95,7 +95,8 @@ async def _render_http(request: Request, error: Any) -> Response:
         response.headers["allow"] = error.headers["Allow"]  # RFC 9110 §15.5.6
         return response
     if error.status_code == 404:
-        return await _render(request, NotFound(f"There is nothing at {request.url.path[:100]}. GET /openapi.json lists what there is."))
+        more = " GET /openapi.json lists what there is." if request.app.openapi_url else ""
+        return await _render(request, NotFound(f"There is nothing at {request.url.path[:100]}.{more}"))
     return await _render(
         request, PermissionDenied("That is not allowed.") if error.status_code == 403 else InvalidRequest("The request is wrong.")
     )
