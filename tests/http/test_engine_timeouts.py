@@ -49,6 +49,6 @@ def test_an_engine_whose_address_swallows_packets_is_given_up_on() -> None:
 
 
 def test_a_slow_stream_that_keeps_coming_is_not_cut(strict: GatewayProcess, engine: FakeEngine) -> None:
-    engine.script = Script(ttft=0.15, rate=8, tokens=8)  # a second in all, never 0.3 s of silence
+    engine.script = Script(ttft=0.02, rate=20, tokens=16)  # most of a second in all, never near 0.3 s of silence
 
-    assert len(chunks(strict.chat(ask(stream=True)))) == 9
+    assert len(chunks(strict.chat(ask(stream=True)))) == 17
