@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
+from sightline.wire.marks import is_stacked
+
 SCHEMA = 1  # of keys and values: a new number makes every older entry a miss
 
 EXCLUDED = frozenset({"stream", "stream_options", "user", "metadata", "store", "safety_identifier", "prompt_cache_key", "cache"})
@@ -56,7 +58,7 @@ def _light(message: Any) -> Any:
         return message
     content = message.get("content")
     if isinstance(content, str):
-        return message | {"content": unicodedata.normalize("NFC", content).rstrip(_WHITE)}
+        return message | {"content": _composed(content).rstrip(_WHITE)}
     if not isinstance(content, list):
         return message
     last = len(content) - 1
@@ -66,8 +68,13 @@ def _light(message: Any) -> Any:
 def _light_part(part: Any, *, is_last: bool) -> Any:
     if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
         return part
-    text = unicodedata.normalize("NFC", part["text"])
+    text = _composed(part["text"])
     return part | {"text": text.rstrip(_WHITE) if is_last else text}
+
+
+def _composed(text: str) -> str:
+    """`text` in NFC, but as it is where that would take longer than its length is worth."""
+    return text if unicodedata.is_normalized("NFC", text) or is_stacked(text) else unicodedata.normalize("NFC", text)
 
 
 @lru_cache(4096)

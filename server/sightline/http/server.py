@@ -92,8 +92,10 @@ class Protocol(HttpToolsProtocol):
 
     header_bytes: ClassVar[int]
     peers: ClassVar[Connections]
-    _head: int | None = None  # bytes of a head that is not complete yet; None between heads
+    _head: int | None = None  # bytes of a head, or of the fields after the last chunk, that is not complete yet; None between heads
+    _arrived = 0  # bytes of the read that is being parsed
     _status = 400
+    _wrong = "This is not a valid HTTP/1.1 request."
     _peer = ""
     lost = False
     on_lost: Callable[[], object] | None = None  # whoever is answering wants to hear at once
@@ -127,9 +129,27 @@ class Protocol(HttpToolsProtocol):
             raise ValueError
         if self.parser.get_http_version() != "1.0" and sum(name == b"host" for name, _ in self.headers) != 1:
             raise ValueError  # RFC 9112 §3.2
+        if self.parser.should_upgrade():
+            # The parser takes what follows such a head for the other protocol, and then for a request of its own: a smuggled one.
+            self._wrong = "No other protocol is spoken here. Send the request without `Upgrade`."
+            raise ValueError
         super().on_headers_complete()
+        self.headers = []  # those of the request are in its scope: fields after the body are no part of it (RFC 9110 §6.5.1)
+
+    def on_chunk_header(self) -> None:
+        """A chunk begins; if it is the last, fields may follow without end. What stood before it in this read is not counted."""
+        self._head = -self._arrived
+
+    def on_body(self, body: bytes) -> None:
+        self._head = None
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._head = None
+        super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
+        self._arrived = len(data)
         super().data_received(data)
         if self._head is not None and not self.transport.is_closing():
             self._head += len(data)
@@ -138,11 +158,7 @@ class Protocol(HttpToolsProtocol):
                 self.send_400_response("")
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says it in our words
-        text = (
-            f"The request's head is larger than {self.header_bytes} bytes."
-            if self._status == 431
-            else "This is not a valid HTTP/1.1 request."
-        )
+        text = f"The request's head is larger than {self.header_bytes} bytes." if self._status == 431 else self._wrong
         self._refuse(InvalidRequest(text), self._status)
 
     def _refuse(self, error: SightlineError, status: int) -> None:

@@ -12,6 +12,7 @@ import ahocorasick  # type: ignore[import-not-found]  # it carries no types
 
 from sightline.errors import InvalidRequest
 from sightline.settings import SettingsError
+from sightline.wire.marks import unstacked
 
 _UNSEEN = frozenset({"Cf", "Mn"})  # joiners, soft hyphens, marks over letters: what a reader hardly sees and a program may hide a word with
 _EAST = "\u2e80"  # from here on come scripts that are written without blanks
@@ -60,8 +61,9 @@ def _plain(text: str) -> str:
     """One form for all ways of writing a word (Unicode TR 15 NFKC, TR 21 case folding), without what cannot be seen."""
     if text.isascii():
         return text.lower()
-    folded = unicodedata.normalize("NFKD", text).casefold()
-    return unicodedata.normalize("NFC", "".join([char for char in folded if char < "\u0080" or unicodedata.category(char) not in _UNSEEN]))
+    folded = unicodedata.normalize("NFKD", unstacked(text)).casefold()
+    seen = "".join([char for char in folded if char < "\u0080" or unicodedata.category(char) not in _UNSEEN])
+    return unicodedata.normalize("NFC", unstacked(seen))
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:

@@ -1,6 +1,7 @@
 """The key changes with everything that can change the answer, and with nothing else."""
 
 import copy
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -145,6 +146,18 @@ def test_nothing_more_is_taken_for_alike(text: str) -> None:
     """Case, inner and leading blanks, other white space and compatibility forms may carry meaning."""
     one, other = ({"messages": [{"role": "user", "content": words}]} for words in ("What is it?", text))
     assert question_hash(one, revision="", policy="") != question_hash(other, revision="", policy="")
+
+
+def test_marks_piled_on_a_letter_take_no_longer_than_other_text() -> None:
+    """Put in order, as NFC wants them, these would take minutes, in which nobody else is served."""
+    began = time.process_time()
+    piled = {
+        question_hash({"messages": [{"role": "user", "content": "a" + "\u0300\u0323" * n}]}, revision="", policy="")
+        for n in (99_999, 100_000)
+    }
+
+    assert len(piled) == 2
+    assert time.process_time() - began < 5
 
 
 @given(st.lists(st.text(max_size=5), min_size=2, max_size=4), st.data())

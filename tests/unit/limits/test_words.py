@@ -81,3 +81,11 @@ def test_ten_thousand_words_and_hostile_text_take_time_in_proportion_to_the_text
         return time.process_time() - began
 
     assert min(took(400_000) for _ in range(3)) <= 10 * min(took(100_000) for _ in range(3)) + 0.02
+
+
+@pytest.mark.parametrize("pile", ["\u0300\u0323", "\u302e\u200d\U0001d16d\u200d"], ids=["unseen", "seen, with joiners between"])
+def test_marks_piled_on_a_letter_take_no_longer_than_other_text(pile: str) -> None:
+    began = time.process_time()
+
+    assert "a" + pile * 100_000 not in WordList(["word"])
+    assert time.process_time() - began < 5  # put in order they would take minutes
