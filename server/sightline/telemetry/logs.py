@@ -3,6 +3,7 @@
 import logging
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import MutableMapping
 from typing import Any, TextIO
@@ -71,6 +72,7 @@ def configure(level: str, form: str, stream: TextIO = sys.stderr) -> Sink:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console, key="ts"),
+            _traced,
             *([_compact] if console else []),
             renderer,
         ],
@@ -79,6 +81,15 @@ def configure(level: str, form: str, stream: TextIO = sys.stderr) -> Sink:
         cache_logger_on_first_use=False,
     )
     return sink
+
+
+def _traced(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """An exception as its kind and where it went by. Not its text, nor any values: they may repeat what a caller sent."""
+    if event.pop("exc_info", None):
+        kind, _, way = sys.exc_info()
+        event["exception"] = kind.__name__ if kind else None
+        event["trace"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(way)]
+    return event
 
 
 def _compact(_: Any, __: str, event: Any) -> Any:
