@@ -11,6 +11,7 @@ from sightline.settings import Cache
 
 FIELDS = ("no-cache", "no-store", "ttl", "namespace", "use")
 NAMESPACE_LENGTH = 128
+_LONGEST_NAME = 100  # characters of a field's name that are looked at and repeated: a caller may send one of megabytes
 
 # What asks for more than one choice's text, or for things that chunks carry otherwise than JSON: proven by no law in wire.folding.
 NOT_FOLDED = (
@@ -74,9 +75,9 @@ def controls(cache: object, cache_control: str | None, settings: Cache) -> Contr
 
 
 def _check(name: str, value: object, settings: Cache) -> None:
-    param = f"cache.{name}"
+    param = f"cache.{name[:_LONGEST_NAME]}"
     if name not in FIELDS:
-        near = difflib.get_close_matches(name.replace("_", "-"), FIELDS, 1)
+        near = difflib.get_close_matches(name[:_LONGEST_NAME].replace("_", "-"), FIELDS, 1)
         raise InvalidRequest(
             f"`cache` knows {', '.join(FIELDS)}{f'; did you mean {near[0]}?' if near else '.'}", code="unsupported_parameter", param=param
         )

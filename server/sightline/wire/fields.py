@@ -68,6 +68,7 @@ PARTS: dict[str, frozenset[str]] = {  # content parts by type; a part of another
     "image_url": frozenset({"type", "image_url", "prompt_cache_breakpoint"}),
 }
 IMAGE_URL = frozenset({"url", "detail"})
+_LONGEST_NAME = 100
 DETAILS = frozenset({"auto", "low", "high", "original"})
 
 
@@ -75,9 +76,15 @@ def is_refused(name: str) -> bool:
     return name in REFUSED or name.startswith("chat_template") or name.endswith("_embeds")
 
 
+def shown(name: str) -> str:
+    """`name` as far as an error repeats it, and as it is compared with others: a caller may send one of megabytes."""
+    return name[:_LONGEST_NAME]
+
+
 def why_not(name: str, known: frozenset[str]) -> str:
     """The sentence that tells a caller why `name` was refused, and the nearest right one if there is any."""
-    if is_refused(name):
+    refused, name = is_refused(name), shown(name)
+    if refused:
         return f"{name!r} is not accepted: {REFUSED.get(name, _MACHINE)}."
     near = difflib.get_close_matches(name, known, 1, 0.6)
     return f"{name!r} is not a known parameter." + (f" Did you mean {near[0]!r}?" if near else "")

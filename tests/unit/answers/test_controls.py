@@ -169,6 +169,12 @@ def test_the_nearest_name_is_offered() -> None:
         ask(cache={"no_cache": True})
 
 
+def test_a_name_of_megabytes_is_neither_compared_nor_repeated_whole() -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        ask(cache={"no-cache" * 500_000: True})
+    assert len(raised.value.message) + len(raised.value.param or "") < 500
+
+
 def test_wrong_controls_are_refused_even_where_the_cache_is_off() -> None:
     with pytest.raises(InvalidRequest):
         ask({"n": 2}, {"ttl": -1}, enabled=False)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from typing import Any
 
 import pytest
@@ -128,6 +129,24 @@ def test_nesting_is_limited_in_what_is_kept_too() -> None:
     with pytest.raises(InvalidRequest) as refused:
         read(body({"type": "text", "text": "a"}, metadata=deep))
     assert refused.value.code == "invalid_json"
+
+
+HOSTILE = {
+    "beginnings of pictures without an end": b'{"a":"' + b";base64," * 500_000,
+    "a name of megabytes": b'{"' + b"abcdefghij" * 400_000 + b'":1}',
+    "a name of megabytes in a message": b'{"model":"m","messages":[{"role":"user","content":"a","' + b"abcdefghij" * 400_000 + b'":1}]}',
+    "a million arrays": b'{"model":"m","messages":[{"role":"user","content":"a"}],"metadata":[' + b"[]," * 1_000_000 + b"[]]}",
+}
+
+
+@pytest.mark.parametrize("sent", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_body_is_refused_before_anybody_else_has_waited_for_it(sent: bytes) -> None:
+    began = time.process_time()
+    with pytest.raises(InvalidRequest) as refused:
+        read(sent)
+
+    assert time.process_time() - began < 0.5  # each took seconds to hours
+    assert len(refused.value.message) + len(refused.value.param or "") < 500
 
 
 def test_a_part_without_a_type_never_reaches_the_engine() -> None:
