@@ -1,6 +1,7 @@
 """`sightline cache stats|purge`: what the result cache holds, and forgetting some of it. These walk through the store's keys."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
@@ -54,9 +55,12 @@ def purge(
 
 
 def _with_store(url: str | None, config: ConfigFile, work: Callable[[OperableStore, Settings], Awaitable[T]]) -> T:
+    import structlog
+
     from sightline.store.open import open_store
     from sightline.telemetry.metrics import Metrics
 
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # what fails is told once, below
     settings = load(config, flags={"store": url})
     address = settings.store.get_secret_value()
     if address.startswith("memory:"):
@@ -72,4 +76,4 @@ def _with_store(url: str | None, config: ConfigFile, work: Callable[[OperableSto
     try:
         return asyncio.run(main())
     except StoreError as error:
-        raise SettingsError(f"store: {error.reason}") from None
+        raise SettingsError(f"store: it could not be asked ({error.reason})") from None

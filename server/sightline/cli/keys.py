@@ -112,5 +112,5 @@ def _row(entry: Entry) -> tuple[str, str, str, str, str]:
 
 def _fail(error: Exception) -> NoReturn:
     reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-    typer.echo(reason, err=True)
+    typer.echo(f"sightline: {reason}", err=True)
     raise typer.Exit(2) from None
