@@ -1,4 +1,4 @@
-"""Behind a real nginx with its defaults a stream is not held back: our headers say so, and nginx obeys them."""
+"""Behind a real nginx with its defaults a stream is not held back until it ends."""
 
 import subprocess
 from collections.abc import Iterator
