@@ -7,6 +7,8 @@ import json
 import socket
 from contextlib import ExitStack
 
+import pytest
+from tests.caching import in_flight
 from tests.fakes.engine import FakeEngine, Fault, Script
 from tests.serving import GatewayProcess, environment, eventually, ready
 from tests.shapes import ask, head
@@ -34,3 +36,20 @@ def test_100_clients_that_stop_reading_cost_at_most_a_megabyte_each_and_are_cut_
         assert all(call.left_at is not None for call in engine.calls)
         assert gateway.peak_memory() - before < CLIENTS * 2**20
         assert gateway.client.get("/health/live").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/openapi.json"], ids=["answers", "pages"])
+def test_requests_behind_one_another_whose_answers_nobody_reads_give_their_places_back(path: str) -> None:
+    with ExitStack() as stack:
+        engine = stack.enter_context(FakeEngine())
+        gateway = ready(stack.enter_context(GatewayProcess(engine.url, environ=environment(timeouts__client=1))))
+        body = json.dumps(ask("x" * 20_000)).encode()
+        request = head(len(body)) + body if path.startswith("/v1") else f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        wire = stack.enter_context(socket.socket())
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        wire.settimeout(15)
+        wire.connect(("127.0.0.1", gateway.port))
+        with pytest.raises(ConnectionError):  # in the end the gateway reads no more either, since it cannot write; and then it cuts him off
+            wire.sendall(request * (2**25 // len(request)))
+
+        eventually(lambda: in_flight(gateway) == 0, 10, "nothing in flight")

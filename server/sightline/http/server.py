@@ -61,6 +61,7 @@ class Together:
         self._head = b""
         self.is_closing = transport.is_closing
         self.get_extra_info = transport.get_extra_info
+        self.get_write_buffer_size = transport.get_write_buffer_size
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
 
@@ -91,12 +92,14 @@ class Protocol(HttpToolsProtocol):
     """uvicorn's, with a limit on the head, which httptools itself would gather for ever, and one on connections from one address."""
 
     header_bytes: ClassVar[int]
+    patience: ClassVar[float]  # seconds that a client may leave what waits for it unread
     peers: ClassVar[Connections]
     _head: int | None = None  # bytes of a head, or of the fields after the last chunk, that is not complete yet; None between heads
     _arrived = 0  # bytes of the read that is being parsed
     _status = 400
     _wrong = "This is not a valid HTTP/1.1 request."
     _peer = ""
+    _stalled: asyncio.TimerHandle | None = None  # while more waits for the client than is written at once
     lost = False
     on_lost: Callable[[], object] | None = None  # whoever is answering wants to hear at once
 
@@ -110,7 +113,29 @@ class Protocol(HttpToolsProtocol):
         if not self.peers.enter(self._peer):
             self._refuse(RateLimited("Too many connections are open from this address. Close some, or use them again.", retry_after=1), 429)
 
+    def pause_writing(self) -> None:
+        """Until what is unsent has left, an answer waits, with its request's place and memory; of pipelined requests, any of them."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(self.patience, self._look, self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_looking()
+
+    def _look(self, unsent: int) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left < unsent:
+            self._stalled = self.loop.call_later(self.patience, self._look, left)
+        else:
+            self.transport.abort()
+
+    def _stop_looking(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_looking()
         self.peers.leave(self._peer)
         super().connection_lost(exc)
         self.lost = True
@@ -174,9 +199,9 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def protocol(header_bytes: int, connections: Connections) -> type[Protocol]:
+def protocol(header_bytes: int, patience: float, connections: Connections) -> type[Protocol]:
     """The protocol with its limits; uvicorn makes one for each connection, and hands nothing else down."""
-    return type("Protocol", (Protocol,), {"header_bytes": header_bytes, "peers": connections})
+    return type("Protocol", (Protocol,), {"header_bytes": header_bytes, "patience": patience, "peers": connections})
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -192,9 +217,10 @@ def bind(host: str, port: int) -> socket.socket:
 def run(app: App, lifecycle: Lifecycle, settings: Settings, metrics: Metrics, listener: socket.socket) -> None:
     """Serves until it is told to stop and has drained."""
     drain = settings.timeouts.drain
+    connections = Connections(settings.limits.connections, settings.trusted_proxies, metrics)
     config = uvicorn.Config(
         app,
-        http=protocol(settings.requests.header_bytes, Connections(settings.limits.connections, settings.trusted_proxies, metrics)),
+        http=protocol(settings.requests.header_bytes, settings.timeouts.client, connections),
         loop="uvloop",
         ws="none",
         lifespan="on",
