@@ -123,6 +123,8 @@ class Gateway:
             namespace=decision.namespace,
         )
         record.images = len(pictures)
+        if pictures:
+            record.image_tokens = _image_tokens(request.model, pictures)
         record.image_bytes = sum(found.sent_bytes for found in pictures)
         record.image_hash = key.image_hash
         record.question_hash = key.question_hash
@@ -263,14 +265,18 @@ def _cost(asked: Asked) -> Cost:
     request, pictures = asked.request, asked.pictures
     if not asked.caller.counts_tokens:
         return Cost(images=len(pictures))
-    family = family_of(request.model)
     longest = next(
         (value for name in ("max_completion_tokens", "max_tokens") if type(value := request.body.get(name)) is int), ANSWER_TOKENS
     )
     choices = request.body["n"] if type(request.body.get("n")) is int else 1
     text = len(msgspec.json.encode(request.body["messages"])) // 4
-    seen = sum(image_tokens(family, found.width, found.height) for found in pictures)
+    seen = _image_tokens(request.model, pictures)
     return Cost(tokens=text + seen + max(longest, 0) * max(choices, 1), images=len(pictures))
+
+
+def _image_tokens(model: str, pictures: Sequence[Identified]) -> int:
+    family = family_of(model)
+    return sum(image_tokens(family, found.width, found.height) for found in pictures)
 
 
 def _end(permit: Permit, error: BaseException, ride: Ride | None) -> None:

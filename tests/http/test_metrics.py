@@ -2,7 +2,8 @@
 
 import re
 
-from tests.serving import GatewayProcess
+from tests.fakes.engine import FakeEngine, Fault, Script
+from tests.serving import GatewayProcess, eventually
 from tests.shapes import ask, data_uri, picture
 
 SERIES = """
@@ -39,7 +40,18 @@ def test_a_request_is_counted_with_its_status_model_and_tokens(gateway: GatewayP
     for kind in ("prompt", "completion"):
         series = f'tokens_total{{kind="{kind}",model="fake-vl"}}'
         assert value(after, series) == value(before, series) + usage[f"{kind}_tokens"]
+    picture_tokens = 'tokens_total{kind="image",model="fake-vl"}'
+    assert value(after, picture_tokens) > value(before, picture_tokens)
     assert value(after, "engine_up") == 1
+
+
+def test_an_engine_that_fails_within_its_answer_is_counted(gateway: GatewayProcess, engine: FakeEngine) -> None:
+    series = 'backend_errors_total{backend="engine",operation="engine_error"}'
+    before = gateway.client.get("/metrics").text
+
+    engine.script = Script(fault=Fault.CUT, after=2)
+    gateway.chat(ask(stream=True))
+    eventually(lambda: value(gateway.client.get("/metrics").text, series) == value(before, series) + 1, 5, series)
 
 
 def test_many_models_and_paths_make_few_series(gateway: GatewayProcess) -> None:

@@ -127,7 +127,7 @@ class Pool:
         except BaseException as error:
             place.leave(failed=isinstance(error, _FAILURES), counts=isinstance(error, _FAILURES))
             raise
-        call = _Call(member, place, self._duration(member.name, question.model), self._clock, started)
+        call = _Call(member, place, self._duration(member.name, question.model), self._clock, started, self._failed)
         if isinstance(reply, Whole):
             call.end()
             return Answered(reply, member.name)
@@ -157,13 +157,17 @@ class Pool:
         except BaseException as error:
             member.calls -= 1
             if isinstance(error, _FAILURES):
-                member.health.failed(self._clock())
-                self._metrics.backend_errors.labels("engine", error.code).inc()
+                self._failed(member, error)
             else:
                 member.health.abandoned()
             raise
         member.health.succeeded(self._clock())
         return reply
+
+    def _failed(self, member: Member, error: SightlineError) -> None:
+        """Before its answer or within it: either way the engine is to blame."""
+        member.health.failed(self._clock())
+        self._metrics.backend_errors.labels("engine", error.code).inc()
 
     def _duration(self, engine: str, model: str) -> Any:
         child = self._durations.get((engine, model))
@@ -203,13 +207,27 @@ class Pool:
 class _Call:
     """A call of an engine that was begun; it ends once."""
 
-    def __init__(self, member: Member, place: Place, duration: Any, clock: Callable[[], float], started: float) -> None:
+    def __init__(
+        self,
+        member: Member,
+        place: Place,
+        duration: Any,
+        clock: Callable[[], float],
+        started: float,
+        on_failure: Callable[[Member, SightlineError], None],
+    ) -> None:
         self._member = member
+        self._on_failure = on_failure
         self._place = place
         self._duration = duration
         self._clock = clock
         self._started = started
         self._over = False
+
+    def fail(self, error: SightlineError) -> None:
+        if not self._over:
+            self._on_failure(self._member, error)
+        self.end(failed=True)
 
     def end(self, *, failed: bool = False, counts: bool = True) -> None:
         if not self._over:

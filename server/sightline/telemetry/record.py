@@ -30,8 +30,9 @@ class Record:
     """One request from its first byte to its answer's last. Times are `time.perf_counter` seconds."""
 
     __slots__ = (
-        "cache", "chunks", "client_wait", "code", "completion_tokens", "engine", "engine_wait", "first_byte", "image_bytes", "image_hash",
-        "images", "last_chunk", "model", "prompt_tokens", "question_hash", "request_id", "route", "started", "status", "tenant",
+        "cache", "chunks", "client_wait", "code", "completion_tokens", "engine", "engine_wait", "first_byte", "image_bytes",
+        "image_hash", "image_tokens", "images", "last_chunk", "model", "prompt_tokens", "question_hash", "request_id", "route",
+        "started", "status", "tenant",
     )  # fmt: skip
 
     def __init__(self, request_id: str, route: str) -> None:
@@ -46,6 +47,7 @@ class Record:
         self.status = 0
         self.images = 0
         self.image_bytes = 0
+        self.image_tokens = 0
         self.model: str | None = None  # a served model, or None: labels are bounded by it
         self.tenant: str | None = None
         self.code: str | None = None
@@ -108,6 +110,7 @@ class Recorder:
         else:
             self._child(self._metrics.tokens, model, "prompt").inc(prompt)
             self._child(self._metrics.tokens, model, "completion").inc(completion)
+            self._child(self._metrics.tokens, model, "image").inc(record.image_tokens)
 
     def _line(self, record: Record, duration: float, overhead: float) -> None:
         if self._log is None:
