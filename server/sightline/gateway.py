@@ -271,7 +271,7 @@ def _cost(asked: Asked) -> Cost:
     choices = request.body["n"] if type(request.body.get("n")) is int else 1
     text = len(msgspec.json.encode(request.body["messages"])) // 4
     seen = _image_tokens(request.model, pictures)
-    return Cost(tokens=text + seen + max(longest, 0) * max(choices, 1), images=len(pictures))
+    return Cost(tokens=min(text + seen + max(longest, 0) * max(choices, 1), MOST_TOKENS), images=len(pictures))
 
 
 def _image_tokens(model: str, pictures: Sequence[Identified]) -> int:

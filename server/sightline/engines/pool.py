@@ -254,7 +254,10 @@ class _Counted:
             self._call.end()
             raise
         except BaseException as error:
-            self._call.end(failed=isinstance(error, _FAILURES), counts=isinstance(error, _FAILURES))
+            if isinstance(error, _FAILURES):
+                self._call.fail(error)
+            else:
+                self._call.end(counts=False)
             raise
 
     async def aclose(self) -> None:
