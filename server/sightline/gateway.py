@@ -31,6 +31,7 @@ from sightline.wire.protocol import Base64, ChatRequest, EngineQuestion, Picture
 from sightline.wire.reply import Reply, Told, Whole
 
 ANSWER_TOKENS = 512  # reserved for an answer whose request sets no limit; what it really took is settled
+MOST_TOKENS = 2**40  # that a request can cost: a caller may write a number that no arithmetic of limits holds
 
 
 class Answer(msgspec.Struct, frozen=True):

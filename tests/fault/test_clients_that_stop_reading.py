@@ -43,7 +43,7 @@ def test_requests_behind_one_another_whose_answers_nobody_reads_give_their_place
     with ExitStack() as stack:
         engine = stack.enter_context(FakeEngine())
         gateway = ready(stack.enter_context(GatewayProcess(engine.url, environ=environment(timeouts__client=1))))
-        body = json.dumps(ask("x" * 20_000)).encode()
+        body = json.dumps(ask()).encode()
         request = head(len(body)) + body if path.startswith("/v1") else f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
         wire = stack.enter_context(socket.socket())
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -56,3 +56,11 @@ def test_too_many_at_once_are_refused_at_once(engine: FakeEngine) -> None:
         assert took < 0.5
         assert [answer.result().status_code for answer in under_way] == [200, 200]
         assert gateway.chat(ask()).status_code == 200
+
+
+def test_more_tokens_than_anybody_can_count_are_too_many(engine: FakeEngine) -> None:
+    with GatewayProcess(engine.url, environ=environment(limits__key__tokens_per_minute=1000)) as gateway:
+        error = refusal(ready(gateway).chat(ask(max_tokens=10**400)), 429, "rate_limit_exceeded", "rate_limit_error")
+
+    assert "too large" in error["message"]
+    assert engine.calls == []
