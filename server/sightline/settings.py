@@ -47,7 +47,7 @@ class Timeouts(Group):
     between_tokens: float = Field(30.0, gt=0, description="seconds an engine may stay silent within a streamed answer")
     answer: float = Field(600.0, gt=0, description="seconds an engine may take for a whole JSON answer")
     body: float = Field(15.0, gt=0, description="seconds a request body may stand still")
-    client: float = Field(30.0, gt=0, description="seconds a client may leave its side of a streamed answer unread")
+    client: float = Field(30.0, gt=0, description="seconds a client may leave an answer unread before it is cut off")
     drain: float = Field(30.0, ge=0, description="seconds that answers under way may take after SIGTERM")
     keep_alive: float = Field(
         75.0, gt=0, description="seconds an idle client connection is kept; a proxy in front should keep its own for less"

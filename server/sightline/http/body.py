@@ -75,7 +75,6 @@ class Intake:
         declared = _content_length(scope)
         if declared > self._limits.body_bytes:
             raise self._too_large()
-        hold.upto(declared)
         # A body that came with its head is handed over without a wait, so it needs no time limit, which costs 4 µs.
         message = await (receive() if connection(scope).body_is_here else self._receive(receive))
         if message["type"] == "http.disconnect":
