@@ -1,6 +1,6 @@
 # Sightline. `make` shows what can be made; each target installs what it needs and finds it again the next time.
 SHELL := /bin/bash
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
