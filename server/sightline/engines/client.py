@@ -52,6 +52,8 @@ class Client:
         except BaseException as error:
             deadline.stop()
             response.close()
+            if isinstance(error, NotAnswered):
+                self._connector.drop_idle()  # they were left as long: another attempt gets a new one
             if deadline.expired and isinstance(error, SightlineError):
                 what = "begin to answer" if stream else "answer"
                 raise EngineTimeout(f"The engine did not {what} within {limit:g} s.") from None
@@ -179,6 +181,8 @@ class EngineStream:
             piece = await self._response.some()
         except BrokenAnswer:
             piece = b""
+        if self._begun:
+            self._deadline.pause()  # it is the engine's silence that is limited; until it is asked for more, the client may be slow
         if self._deadline.expired:
             raise EngineTimeout(f"The engine fell silent for {self._silence:g} s within its answer.")
         if not piece:

@@ -233,6 +233,9 @@ class Connector:
 
     def close(self) -> None:
         self._closed = True
+        self.drop_idle()
+
+    def drop_idle(self) -> None:
         while self._idle:
             self._idle.pop().transport.close()
 
