@@ -98,6 +98,7 @@ def test_without_redis_both_together_stay_within_the_limit(pair: Pair) -> None:
     assert 2 <= count(answers, 200) <= LIMIT
     assert count(answers, 200) + count(answers, 429) == CALLERS
     for gateway in pair.gateways:
+        eventually(partial(gateway.events, "limits.local_share"), what="a line that limits are local")
         (line,) = gateway.events("limits.local_share")
         assert line["replicas"] == 2
 

@@ -14,6 +14,7 @@ def test_an_engine_that_is_down_at_the_start_leaves_the_gateway_live_but_not_rea
     with GatewayProcess(f"http://127.0.0.1:{port}") as gateway:
         assert gateway.client.get("/health/live").status_code == 200
         assert gateway.client.get("/health/ready").status_code == 503
+        eventually(lambda: gateway.events("engine.unreachable"), what="a line that names the engine")
         (line,) = gateway.events("engine.unreachable")
         assert f"127.0.0.1:{port}" in str(line)
         assert line["level"] == "warning"
