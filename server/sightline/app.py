@@ -12,7 +12,8 @@ from sightline.answers.leases import Leases
 from sightline.engines.pool import Pool
 from sightline.gateway import Gateway, Parts
 from sightline.http import routes
-from sightline.http.chat import ChatEndpoint
+from sightline.http.chat import Chat
+from sightline.http.exchange import Bodies
 from sightline.http.forwarded import client_address
 from sightline.http.middleware import Edge, Lifecycle
 from sightline.limits.admission import Admission
@@ -36,8 +37,10 @@ STREAM_LOG = 512 * 2**10  # bytes of a stream that late riders can hear again; w
 _LAG_EVERY = 0.25  # seconds between looks at how late the event loop is
 
 
-def create_app(settings: Settings, metrics: Metrics, lifecycle: Lifecycle) -> Edge:
-    """The whole gateway as an ASGI app. Raises SettingsError when a setting or the key file is wrong; does no other I/O."""
+def create_app(settings: Settings, metrics: Metrics, lifecycle: Lifecycle) -> tuple[Edge, Chat]:
+    """The whole gateway: an ASGI app, and the chat route beside it. Raises SettingsError when
+    a setting or the key file is wrong; does no other I/O.
+    """
     url = settings.store.get_secret_value()
     store = open_store(url, settings.cache, metrics)
     shared = None if url.startswith("memory:") else store  # what other replicas see too
@@ -73,9 +76,9 @@ def create_app(settings: Settings, metrics: Metrics, lifecycle: Lifecycle) -> Ed
                 stack.push_async_callback(_end, asyncio.create_task(work))
             yield
 
-    chat = ChatEndpoint(gateway, settings, metrics, recorder)
-    api = routes.build(gateway, chat, settings, metrics, lifecycle, lifespan)
-    return Edge(api, chat, door, client_address(settings.trusted_proxies), lifecycle, metrics, recorder)
+    api = routes.build(gateway, settings, metrics, lifecycle, lifespan)
+    edge = Edge(api, door, client_address(settings.trusted_proxies), lifecycle, metrics, recorder)
+    return edge, Chat(gateway, edge, settings, Bodies(settings.requests, settings.timeouts.body, metrics), metrics)
 
 
 def _leases(shared: Store | None, cache: Cache, quotas: Quotas, settings: Settings) -> Leases | None:

@@ -35,13 +35,13 @@ MOST_TOKENS = 2**40  # that a request can cost: a caller may write a number that
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What goes back: the reply in the form that was asked for, the headers that say where it came from, and the caller's permit.
+    """What goes back: the reply in the form that was asked for, the header lines that say where it came from, and the caller's permit.
 
     `ride` is his place on the engine call, None where the call is his alone or there was none.
     """
 
     reply: Reply
-    headers: list[tuple[bytes, bytes]]
+    lines: bytes
     permit: Permit
     ride: Ride | None = None
 
@@ -211,12 +211,13 @@ class Gateway:
         self._results[source].inc()
         if source == "COALESCED":
             self._coalesced.inc()
-        headers = [(b"x-cache", source.encode()), (b"x-question-hash", asked.key.question_hash.encode()), *permit.headers()]
-        if asked.key.image_hash is not None:
-            headers.append((b"x-image-hash", asked.key.image_hash.encode()))
+        key = asked.key
+        lines = b"x-cache: %b\r\nx-question-hash: %b\r\n%b" % (source.encode(), key.question_hash.encode(), permit.lines())
+        if key.image_hash is not None:
+            lines += b"x-image-hash: %b\r\n" % key.image_hash.encode()
         if age is not None:
-            headers.append((b"age", b"%d" % age))
-        return Answer(self._safety.masked(reply, asked.caller), headers, permit, ride)
+            lines += b"age: %d\r\n" % age
+        return Answer(self._safety.masked(reply, asked.caller), lines, permit, ride)
 
     def _may_use(self, model: str, caller: Caller) -> None:
         """Raises NotFound, listing what there is for this caller; Unavailable while no engine has said what it serves."""

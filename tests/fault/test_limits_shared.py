@@ -197,7 +197,7 @@ async def test_without_a_clock_of_ones_own_redis_tells_the_time(redis_server: Re
 
     permit = await limiter.take(caller(requests_per_minute=60), Cost())
 
-    reset = dict(permit.headers())[b"x-ratelimit-reset-requests"]
+    reset = dict(permit.verdict.headers())[b"x-ratelimit-reset-requests"]
     assert reset == b"1s"
     await store.close()
 
@@ -224,6 +224,6 @@ async def test_the_quotas_that_go_with_a_store_look_up_what_it_keeps(redis_serve
     permit = await limiter.take(someone, Cost(5), ["answer"], answer=True)
 
     assert permit.values == [b"kept"]
-    assert dict(permit.headers())[b"x-ratelimit-remaining-tokens"] == b"10"
+    assert dict(permit.verdict.headers())[b"x-ratelimit-remaining-tokens"] == b"10"
     await limiter.close()
     await store.close()

@@ -68,7 +68,7 @@ def run(settings: Settings) -> None:
     from sightline.telemetry.metrics import Metrics
 
     metrics, lifecycle = Metrics(), Lifecycle()
-    app = create_app(settings, metrics, lifecycle)
+    edge, chat = create_app(settings, metrics, lifecycle)
     listener = server.bind(settings.host, settings.port)
     operators = _operators(settings, metrics)
     sink = logs.configure(settings.log_level, settings.log_format)
@@ -77,7 +77,7 @@ def run(settings: Settings) -> None:
         log.warning("gateway.no_engines", fix="name one with --engine URL or SIGHTLINE_ENGINES")
     log.info("gateway.listening", url=server.address(listener), engines=settings.engines, keys=settings.keys_file is not None)
     try:
-        server.run(app, lifecycle, settings, metrics, listener)
+        server.run(edge, chat, lifecycle, settings, metrics, listener)
     finally:
         if operators is not None:
             operators[0].shutdown()

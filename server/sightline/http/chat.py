@@ -1,126 +1,173 @@
-"""`POST /v1/chat/completions`, as a plain ASGI endpoint: read, answer, send. A framework's route would cost three times as much."""
+"""`POST /v1/chat/completions`: judge the head, read the body, answer, send. Whatever happens to a request, it is recorded once."""
 
 import asyncio
 import time
-from types import TracebackType
-from typing import Any, Self
 
-from sightline.deadline import Deadline
-from sightline.errors import SightlineError
-from sightline.gateway import Answer, Gateway
+import structlog
+
+from sightline.errors import InvalidRequest, SightlineError, UnsupportedMediaType
+from sightline.gateway import Gateway
 from sightline.http import responses
-from sightline.http.body import ClientLeft, Connection, Intake, connection, require_json
+from sightline.http.exchange import Bodies, Exchange
+from sightline.http.middleware import CHAT, CLIENT_LEFT, Edge
 from sightline.limits.admission import Crowd
 from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
-from sightline.telemetry.record import Record, Recorder
+from sightline.telemetry.record import Record
 from sightline.wire.protocol import ChatRequest, parse
 from sightline.wire.reply import Event, Kind, Stream, Whole
 from sightline.wire.sse import DONE, frame
 
+_log = structlog.get_logger()
 
-class ChatEndpoint:
-    """The scope carries the `caller` and the `record`; `middleware.Edge` put them there."""
 
-    def __init__(self, gateway: Gateway, settings: Settings, metrics: Metrics, recorder: Recorder) -> None:
+class Chat:
+    """The `exchange.App` of the route. `edge` knows callers and keeps records, for this route as for all others."""
+
+    def __init__(self, gateway: Gateway, edge: Edge, settings: Settings, bodies: Bodies, metrics: Metrics) -> None:
         self._gateway = gateway
-        self._settings = settings
-        self._intake = Intake(settings.requests, settings.timeouts.body, metrics)
+        self._edge = edge
+        self._requests = settings.requests
+        self._pictures = settings.images.per_request
+        self.bodies = bodies
         self._crowd = Crowd(settings.limits.requests_in_flight)
-        self._recorder = recorder
+        self._disconnects = metrics.client_disconnects
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        caller, record = scope["caller"], scope["record"]
-        caller.require("chat")
-        require_json(scope)
-        self._gateway.refuse_early(caller)
-        with self._crowd.one(), self._intake.hold() as hold:
-            arrived = time.perf_counter()
-            body = await self._intake.read(scope, receive, hold)
-            record.client_wait += time.perf_counter() - arrived
-            request = parse(body, self._settings.requests, self._settings.images.per_request)
-            with Presence(connection(scope)):
-                answer = await self._gateway.answer(request, caller, record, cache_control=_header(scope, b"cache-control"))
-                try:
-                    await self._send(answer, request, record, send)
-                finally:
-                    self._gateway.settle(answer, record)
+    def arrive(self, exchange: Exchange) -> None:
+        """The head is here: refuses what can be refused before the body has come."""
+        head = exchange.head
+        record = exchange.record = Record(responses.request_id(head.request_id), CHAT)
+        self._edge.began()
+        try:
+            caller = exchange.caller = self._edge.identify(head.authorization, head.forwarded, exchange.peer)
+            record.tenant = caller.tenant
+            caller.require("chat")
+            if head.content_type != b"application/json":
+                _require_json(head.content_type)
+            self._gateway.refuse_early(caller)
+            if head.content_length:
+                self._expect(head.content_length)
+            self._crowd.enter()
+            record.in_crowd = True
+        except SightlineError:
+            raise
+        except Exception:  # noqa: BLE001 - a bug, see `answer`; from here it would pass for a wrong request
+            raise self._bug(record) from None
 
-    async def _send(self, answer: Answer, request: ChatRequest, record: Record, send: Any) -> None:
-        elapsed = (time.perf_counter() - record.started) * 1e3
-        headers = [*answer.headers, (b"openai-processing-ms", b"%d" % elapsed)]
-        if isinstance(answer.reply, Whole):
-            self._recorder.first_byte(record)
-            record.take_usage(answer.reply.body)
-            await responses.send_json(send, 200, [responses.JSON, *headers], answer.reply.body)
-        else:
-            await self._send_stream(answer.reply, request, record, headers, send)
+    async def answer(self, exchange: Exchange) -> None:
+        """The body is here."""
+        record = exchange.record
+        record.client_wait = time.perf_counter() - record.started
+        try:
+            await self._answer(exchange, record)
+        except SightlineError as error:
+            self._tell(exchange, error)
+        except asyncio.CancelledError:
+            record.status = CLIENT_LEFT
+            if not exchange.lost:
+                exchange.abort()
+                raise
+            self._disconnects.inc()
+        except Exception:  # noqa: BLE001 - a bug is told in the log, with its trace, and to the caller as a 500
+            self._tell(exchange, self._bug(record))
+        finally:
+            self._end(record)
 
-    async def _send_stream(self, stream: Stream, request: ChatRequest, record: Record, headers: responses.Headers, send: Any) -> None:
+    def refuse(self, exchange: Exchange, error: SightlineError) -> None:
+        self._tell(exchange, error)
+        self._end(exchange.record)
+
+    def leave(self, exchange: Exchange) -> None:
+        exchange.record.status = CLIENT_LEFT
+        self._disconnects.inc()
+        self._end(exchange.record)
+
+    async def _answer(self, exchange: Exchange, record: Record) -> None:
+        request = parse(exchange.body, self._requests, self._pictures)
+        cache_control = exchange.head.cache_control
+        answer = await self._gateway.answer(
+            request, exchange.caller, record, cache_control=None if cache_control is None else cache_control.decode("latin-1")
+        )
+        try:
+            lines = b"%bopenai-processing-ms: %d\r\nx-request-id: %b\r\n" % (
+                answer.lines,
+                (time.perf_counter() - record.started) * 1e3,
+                record.request_id.encode(),
+            )
+            record.status = 200
+            if isinstance(answer.reply, Whole):
+                record.first_byte = time.perf_counter()
+                record.take_usage(answer.reply.body)
+                exchange.respond(200, responses.JSON_LINE + lines, answer.reply.body)
+            else:
+                await self._stream(exchange, answer.reply, request, record, responses.EVENT_LINES + lines)
+        finally:
+            self._gateway.settle(answer, record)
+
+    async def _stream(self, exchange: Exchange, stream: Stream, request: ChatRequest, record: Record, lines: bytes) -> None:
         """The stream's events as they come. The first is here already, so from now on a failure is an event too."""
-        task = asyncio.current_task()
-        patience = Deadline(task.cancel if task else stream.aclose)
         usage = request.include_usage
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": [*responses.EVENTS, *headers]})
             asked = time.perf_counter()
             try:
                 async for batch in stream:
-                    record.engine_wait += self._recorder.chunk(record) - asked
+                    record.engine_wait += self._edge.recorder.chunk(record) - asked
                     if batch[-1].kind is Kind.USAGE:
                         record.take_usage(batch[-1].data)
-                    if data := _frames(batch, usage=usage):
-                        patience.move(self._settings.timeouts.client)
+                    data = _frames(batch, usage=usage)
+                    if not exchange.response_started:
+                        exchange.start(200, lines, data)
+                    elif data:
                         sent = time.perf_counter()
-                        await send({"type": "http.response.body", "body": data, "more_body": True})
+                        await exchange.send(data)
                         record.client_wait += time.perf_counter() - sent
-                        patience.pause()
                     asked = time.perf_counter()
                 end = DONE
             except SightlineError as error:
                 record.code = error.code
                 end = responses.error_event(error)
-            patience.move(self._settings.timeouts.client)
-            await send({"type": "http.response.body", "body": end})
-        except asyncio.CancelledError:
-            if patience.expired:
-                raise ClientLeft from None
-            raise
+            exchange.finish(end)
         finally:
-            patience.stop()
             await stream.aclose()
+
+    def _tell(self, exchange: Exchange, error: SightlineError) -> None:
+        """The refusal on the wire; where an answer has begun there is nothing more to say, and it is cut off."""
+        record = exchange.record
+        record.code = error.code
+        if exchange.response_started:
+            if not exchange.response_complete:
+                exchange.abort()
+            return
+        status, headers, body = responses.render(error)
+        record.status = status
+        if any(name == b"connection" for name, _ in headers):
+            exchange.keep_alive = False
+            headers = [header for header in headers if header[0] != b"connection"]
+        exchange.respond(status, responses.lines([*headers, (b"x-request-id", record.request_id.encode())]), body)
+
+    def _bug(self, record: Record) -> SightlineError:
+        _log.exception("request.failed", request_id=record.request_id, route=record.route)
+        return responses.unexpected()
+
+    def _expect(self, content_length: bytes) -> None:
+        if not content_length.isdigit():
+            raise InvalidRequest("The content-length header is not a number.", param="content-length")
+        if int(content_length) > self.bodies.most:
+            raise self.bodies.too_large()
+
+    def _end(self, record: Record) -> None:
+        if record.in_crowd:
+            self._crowd.leave()
+        self._edge.ended(record)
+
+
+def _require_json(content_type: bytes) -> None:
+    if content_type.split(b";", 1)[0].strip().lower() != b"application/json":
+        raise UnsupportedMediaType("Send the request as content-type: application/json.")
 
 
 def _frames(batch: tuple[Event, ...], *, usage: bool) -> bytes:
+    if len(batch) == 1:
+        event = batch[0]
+        return frame(event.data) if usage or event.kind is Kind.DELTA else b""
     return b"".join([frame(event.data) for event in batch if usage or event.kind is Kind.DELTA])
-
-
-def _header(scope: dict[str, Any], wanted: bytes) -> str | None:
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), None)
-
-
-class Presence:
-    """Within the block the client is there; when it leaves, the block is cancelled at once and ClientLeft comes out of it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._left = False
-
-    def __enter__(self) -> Self:
-        if self._connection.lost:
-            raise ClientLeft
-        self._task = asyncio.current_task()
-        self._connection.on_lost = self._leave
-        return self
-
-    def _leave(self) -> None:
-        self._left = True
-        if self._task is not None:
-            self._task.cancel()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._connection.on_lost = None
-        if self._left and self._task is not None:
-            self._task.uncancel()
-            if kind is None or issubclass(kind, asyncio.CancelledError):
-                raise ClientLeft from None

@@ -1,18 +1,19 @@
 """The edge: every request gets its id, its caller and its record here, and every error its shape.
 
-Pure ASGI (a BaseHTTPMiddleware costs 237 µs a request, this a few). Routes are closed unless `OPEN` names them.
+Pure ASGI (a BaseHTTPMiddleware costs 237 µs a request, this a few), for all routes but the chat route, which comes by `exchange` and asks
+the edge for the same things. Routes are closed unless `OPEN` names them.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import structlog
 
-from sightline.errors import SightlineError
+from sightline.errors import MethodNotAllowed, SightlineError
 from sightline.http import responses
-from sightline.http.body import ClientLeft, connection
 from sightline.http.forwarded import ClientAddress
-from sightline.limits.callers import Door
+from sightline.limits.callers import Caller, Door
 from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Record, Recorder
 
@@ -38,55 +39,56 @@ class Lifecycle:
 
 
 class Edge:
-    def __init__(
-        self, app: App, chat: App, door: Door, address: ClientAddress, lifecycle: Lifecycle, metrics: Metrics, recorder: Recorder
-    ) -> None:
+    def __init__(self, app: App, door: Door, address: ClientAddress, lifecycle: Lifecycle, metrics: Metrics, recorder: Recorder) -> None:
+        self.recorder = recorder
         self._app = app
-        self._chat = chat
         self._door = door
         self._address = address
         self._lifecycle = lifecycle
-        self._recorder = recorder
         metrics.in_flight_requests.set_function(lambda: lifecycle.requests)
-        self._disconnects = metrics.client_disconnects
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = scope["path"]
-        record = scope["record"] = Record(responses.request_id(scope["headers"]), _route(path))
+        path, headers = scope["path"], scope["headers"]
+        record = scope["record"] = Record(responses.request_id(_first(headers, b"x-request-id")), _route(path))
         sending = _Sending(send, record, self._lifecycle)
-        self._lifecycle.requests += 1
+        self.began()
         try:
             await self._respond(path, scope, receive, sending, record)
-        except ClientLeft:
-            record.status = CLIENT_LEFT
-            self._disconnects.inc()
-            sending.abort(scope)
         except asyncio.CancelledError:
             record.status = CLIENT_LEFT
             raise
         finally:
-            self._lifecycle.requests -= 1
-            self._recorder.finish(record)
+            self.ended(record)
+
+    def identify(self, authorization: Sequence[bytes], forwarded: Sequence[bytes], peer: str) -> Caller:
+        """The caller, by the headers of these names and the connection's address. Raises AuthenticationFailed or RateLimited."""
+        return self._door.identify(authorization, self._address(peer, forwarded))
+
+    def began(self) -> None:
+        self._lifecycle.requests += 1
+
+    def ended(self, record: Record) -> None:
+        self._lifecycle.requests -= 1
+        self.recorder.finish(record)
 
     async def _respond(self, path: str, scope: Any, receive: Any, sending: "_Sending", record: Record) -> None:
         try:
             if path not in OPEN and not path.startswith("/static/"):
-                authorization = [value for name, value in scope["headers"] if name == b"authorization"]
-                forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-                address = self._address(scope["client"][0] if scope["client"] else "", forwarded)
-                caller = scope["caller"] = self._door.identify(authorization, address)
+                headers = scope["headers"]
+                authorization = [value for name, value in headers if name == b"authorization"]
+                forwarded = [value for name, value in headers if name == b"x-forwarded-for"]
+                caller = scope["caller"] = self.identify(authorization, forwarded, scope["client"][0] if scope["client"] else "")
                 record.tenant = caller.tenant
-            if path == CHAT and scope["method"] == "POST":
-                await self._chat(scope, receive, sending)
-            else:
-                await self._app(scope, receive, sending)
+            if path == CHAT:  # its POSTs do not come by here
+                error = MethodNotAllowed(f"{scope['method']} is not allowed here; POST is.")
+                error.headers = ((b"allow", b"POST"),)  # RFC 9110 §15.5.6
+                raise error
+            await self._app(scope, receive, sending)
         except SightlineError as error:
             await self._refuse(error, sending, record)
-        except ClientLeft:
-            raise
         except Exception:  # noqa: BLE001 - a bug is told in the log, with its trace, and to the caller as a 500
             _log.exception("request.failed", request_id=record.request_id, route=record.route)
             await self._refuse(responses.unexpected(), sending, record)
@@ -115,10 +117,9 @@ class _Sending:
                 message["headers"].append((b"connection", b"close"))
         await self._send(message)
 
-    def abort(self, scope: Any) -> None:
-        """A client that stopped reading is cut off; for one that left this does nothing."""
-        if self.started:
-            connection(scope).transport.abort()
+
+def _first(headers: responses.Headers, wanted: bytes) -> bytes:
+    return next((value for name, value in headers if name == wanted), b"")
 
 
 def _route(path: str) -> str:

@@ -3,6 +3,7 @@
 import math
 import re
 import secrets
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -20,17 +21,23 @@ EVENTS: Headers = [
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 ]
+JSON_LINE = b"content-type: application/json\r\n"
+EVENT_LINES = b"".join(b"%b: %b\r\n" % header for header in EVENTS)
 
 _encode = msgspec.json.Encoder().encode
 _a_request_id = re.compile(rb"[\w-]{1,64}").fullmatch
 
 
-def request_id(headers: Headers) -> str:
+def request_id(inbound: bytes) -> str:
     """The inbound x-request-id if it is a plain word, else a new one."""
-    for name, value in headers:
-        if name == b"x-request-id" and value.isascii() and _a_request_id(value):
-            return str(value, "ascii")
+    if inbound and inbound.isascii() and _a_request_id(inbound):
+        return str(inbound, "ascii")
     return f"req_{secrets.token_hex(16)}"
+
+
+def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they stand on the wire. What a value holds is ours, or was checked: never a line end."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def render(error: SightlineError) -> tuple[int, Headers, bytes]:

@@ -1,4 +1,4 @@
-"""The paths, and thin handlers that parse, call one function and render. FastAPI serves all but the chat route, whose entry it lists."""
+"""The paths, and thin handlers that parse, call one function and render: FastAPI serves all but the chat route, whose entry it lists."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -9,20 +9,19 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 
 import sightline
 from sightline.errors import InvalidRequest, MethodNotAllowed, NotFound, PermissionDenied, SightlineError
 from sightline.gateway import Gateway
 from sightline.http import openapi, responses
-from sightline.http.middleware import CHAT, App, Lifecycle
+from sightline.http.middleware import CHAT, Lifecycle
 from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
 
-def build(gateway: Gateway, chat: App, settings: Settings, metrics: Metrics, lifecycle: Lifecycle, lifespan: Lifespan) -> FastAPI:
+def build(gateway: Gateway, settings: Settings, metrics: Metrics, lifecycle: Lifecycle, lifespan: Lifespan) -> FastAPI:
     app = FastAPI(
         title="Sightline",
         version=sightline.__version__,
@@ -39,7 +38,6 @@ def build(gateway: Gateway, chat: App, settings: Settings, metrics: Metrics, lif
             RequestValidationError: _render_validation,
         },
     )
-    app.router.routes.append(Route(CHAT, chat, methods=["POST"], name="chat completions"))
     app.openapi = lambda: openapi.with_chat(app)  # type: ignore[method-assign]  # FastAPI's own way to extend its schema
 
     @app.get("/v1/models", tags=["models"], summary="The models and LoRA adapters that the engines serve")

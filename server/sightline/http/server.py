@@ -7,25 +7,36 @@ One process: with several workers uvicorn goes on accepting while it drains (mea
 """
 
 import asyncio
+import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections import deque
+from math import inf
 from types import FrameType
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
+from urllib.parse import unquote
 
+import httptools
 import structlog
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr
+from uvicorn.server import ServerState
 
 from sightline.errors import InvalidRequest, RateLimited, SightlineError
 from sightline.http import responses
+from sightline.http.chat import Chat
 from sightline.http.connections import Connections
-from sightline.http.middleware import App, Lifecycle
+from sightline.http.exchange import App, Exchange, Head
+from sightline.http.middleware import CHAT, Edge, Lifecycle
 from sightline.settings import Settings, SettingsError
 from sightline.telemetry.metrics import Metrics
 
 _log = structlog.get_logger()
+_uvicorn_log = logging.getLogger("uvicorn.error")
+_CHAT = CHAT.encode()
 
 GRACE = 1.0
 _BACKLOG = 2048
@@ -52,75 +63,131 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-class Together:
-    """A transport that sends a response's head with what follows it in the same turn of the loop: one system call instead of two."""
+class Protocol(asyncio.Protocol):
+    """HTTP/1.1 on one connection, parsed by httptools: the chat route's requests become `Exchange`s, all others uvicorn's ASGI cycles.
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._head = b""
-        self.is_closing = transport.is_closing
-        self.get_extra_info = transport.get_extra_info
-        self.get_write_buffer_size = transport.get_write_buffer_size
-        self.pause_reading = transport.pause_reading
-        self.resume_reading = transport.resume_reading
+    Heads are limited in size, which httptools itself would gather for ever; connections are limited by address; requests that are
+    pipelined are answered in their order; who does not read is cut off. uvicorn makes one for each connection.
+    """
 
-    def write(self, data: bytes) -> None:
-        if self._head:
-            head, self._head = self._head, b""
-            self._transport.writelines((head, data))
-        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1"):
-            self._head = data
-            self._loop.call_soon(self.flush)
-        else:
-            self._transport.write(data)
-
-    def flush(self) -> None:
-        if self._head:
-            self.write(b"")
-
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
-
-    def abort(self) -> None:
-        self._head = b""
-        self._transport.abort()
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's, with a limit on the head, which httptools itself would gather for ever, and one on connections from one address."""
-
+    app: ClassVar[App]
+    lifecycle: ClassVar[Lifecycle]
     header_bytes: ClassVar[int]
     patience: ClassVar[float]  # seconds that a client may leave what waits for it unread
     peers: ClassVar[Connections]
-    _head: int | None = None  # bytes of a head, or of the fields after the last chunk, that is not complete yet; None between heads
-    _arrived = 0  # bytes of the read that is being parsed
-    _status = 400
-    _wrong = "This is not a valid HTTP/1.1 request."
-    _peer = ""
-    _stalled: asyncio.TimerHandle | None = None  # while more waits for the client than is written at once
-    lost = False
-    on_lost: Callable[[], object] | None = None  # whoever is answering wants to hear at once
 
-    @property
-    def body_is_here(self) -> bool:
-        return not self.cycle.more_body
+    def __init__(
+        self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        self.loop = _loop or asyncio.get_running_loop()
+        self.tasks = server_state.tasks
+        self.transport: asyncio.Transport
+        self._config = config
+        self._state = server_state
+        self._app_state = app_state
+        self._parser = httptools.HttpRequestParser(self)
+        # What follows a request that asked to close is dropped by us, not an error that would take its answer away.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._flow: FlowControl
+        self._peer = ""
+        self._client: tuple[str, int] | None = None
+        self._server: tuple[str, int | None] | None = None
+        self._cycle: Exchange | RequestResponseCycle | None = None  # the request that came last
+        self._pipeline: deque[Exchange | RequestResponseCycle] = deque()
+        self._headers: responses.Headers = []
+        self._url = b""
+        self._size = 0  # bytes of this request's head as parsed
+        self._hosts = 0
+        self._head: int | None = None  # bytes of a head, or of the fields after the last chunk, not complete yet; None between heads
+        self._arrived = 0  # bytes of the read that is being parsed
+        self._status = 400
+        self._wrong = "This is not a valid HTTP/1.1 request."
+        self._dated: list[tuple[bytes, bytes]] | None = None
+        self._date = b""
+        self._idle_since = inf  # loop time; infinite while something is under way
+        self._idle: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None  # while more waits for the client than is written at once
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(cast("asyncio.Transport", Together(transport, self.loop)))
-        self._peer = self.client[0] if self.client else ""
+    # ── the connection ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self._state.connections.add(self)  # type: ignore[arg-type]  # its protocols are uvicorn's own by name
+        self._flow = FlowControl(self.transport)
+        self._client = get_remote_addr(self.transport)
+        self._server = get_local_addr(self.transport)
+        self._peer = self._client[0] if self._client else ""
         if not self.peers.enter(self._peer):
             self._refuse(RateLimited("Too many connections are open from this address. Close some, or use them again.", retry_after=1), 429)
 
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._stop_looking()
+        if self._idle is not None:
+            self._idle.cancel()
+        self._state.connections.discard(self)
+        self.peers.leave(self._peer)
+        self._flow.resume_writing()
+        for cycle in (self._cycle, *self._pipeline):
+            if isinstance(cycle, Exchange):
+                cycle.lose()
+            elif cycle is not None:
+                cycle.disconnected = cycle.disconnected or not cycle.response_complete
+                cycle.message_event.set()
+        self._pipeline.clear()
+
+    def eof_received(self) -> None:
+        """Nobody half closes a connection to us and still reads: as with a closed one, what is under way ends."""
+
     def pause_writing(self) -> None:
         """Until what is unsent has left, an answer waits, with its request's place and memory; of pipelined requests, any of them."""
-        super().pause_writing()
+        self._flow.pause_writing()
         self._stalled = self.loop.call_later(self.patience, self._look, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        super().resume_writing()
+        self._flow.resume_writing()
         self._stop_looking()
+
+    async def drain(self) -> None:
+        if self._flow.write_paused:
+            await self._flow.drain()
+
+    def shutdown(self) -> None:
+        """The server drains: this connection ends with what is under way on it."""
+        if self._cycle is None or self._cycle.response_complete:
+            self.transport.close()
+        else:
+            self._cycle.keep_alive = False
+
+    def default_lines(self) -> bytes:
+        """The header lines of every answer: its date, which the server renews each second."""
+        if self._state.default_headers is not self._dated:
+            self._dated = self._state.default_headers
+            self._date = responses.lines(self._dated)
+        return self._date
+
+    def on_response_complete(self) -> None:
+        """The next request's turn, or a rest."""
+        self._state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self._flow.resume_reading()
+        if self._pipeline:
+            self._begin(self._pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle is None:
+            self._idle = self.loop.call_later(self._config.timeout_keep_alive, self._rested)
+
+    def _rested(self) -> None:
+        """Closes a connection on which nothing has come for the whole time since the last answer, else looks again when that could be."""
+        self._idle = None
+        if self._idle_since == inf or self.transport.is_closing():
+            return
+        end = self._idle_since + self._config.timeout_keep_alive
+        if self.loop.time() >= end:
+            self.transport.close()
+        else:
+            self._idle = self.loop.call_at(end, self._rested)
 
     def _look(self, unsent: int) -> None:
         left = self.transport.get_write_buffer_size()
@@ -134,32 +201,65 @@ class Protocol(HttpToolsProtocol):
             self._stalled.cancel()
             self._stalled = None
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_looking()
-        self.peers.leave(self._peer)
-        super().connection_lost(exc)
-        self.lost = True
-        if self.on_lost is not None:
-            self.on_lost()
+    # ── what comes ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def data_received(self, data: bytes) -> None:
+        self._arrived = len(data)
+        self._idle_since = inf
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._refuse_head()
+            return
+        if self._head is not None and not self.transport.is_closing():
+            self._head += len(data)
+            if self._head > self.header_bytes:
+                self._status = 431
+                self._refuse_head()
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._head = 0
-        self.scope["extensions"] = {"sightline.connection": self}  # type: ignore[dict-item]  # a `http.body.Connection`
+        self._headers = []
+        self._url = b""
+        self._size = self._hosts = self._head = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self._size += len(name) + len(value)
+        if name == b"host":
+            self._hosts += 1
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._head = None
-        if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > self.header_bytes:
+        if self._size + len(self._url) > self.header_bytes:
             self._status = 431
             raise ValueError
-        if self.parser.get_http_version() != "1.0" and sum(name == b"host" for name, _ in self.headers) != 1:
+        parser = self._parser
+        old = parser.get_http_version() == "1.0"
+        if not old and self._hosts != 1:
             raise ValueError  # RFC 9112 §3.2
-        if self.parser.should_upgrade():
+        if parser.should_upgrade():
             # The parser takes what follows such a head for the other protocol, and then for a request of its own: a smuggled one.
             self._wrong = "No other protocol is spoken here. Send the request without `Upgrade`."
             raise ValueError
-        super().on_headers_complete()
-        self.headers = []  # those of the request are in its scope: fields after the body are no part of it (RFC 9110 §6.5.1)
+        method = parser.get_method()
+        keep_alive = not old and parser.should_keep_alive()
+        path, query = (CHAT, b"") if self._url == _CHAT else _split(self._url)
+        cycle = (
+            Exchange(self.app, self, Head.of(self._headers), self._peer, keep_alive=keep_alive)
+            if path == CHAT and method == b"POST"
+            else self._asgi(method.decode("ascii"), path, query, keep_alive=keep_alive)
+        )
+        self._headers = []  # fields after the body are no part of the request (RFC 9110 §6.5.1)
+        before, self._cycle = self._cycle, cycle
+        if before is None or before.response_complete:
+            self._begin(cycle)
+        else:
+            self._flow.pause_reading()
+            self._pipeline.appendleft(cycle)
 
     def on_chunk_header(self) -> None:
         """A chunk begins; if it is the last, fields may follow without end. What stood before it in this read is not counted."""
@@ -167,41 +267,97 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._head = None
-        super().on_body(body)
+        cycle = self._cycle
+        if isinstance(cycle, Exchange):
+            cycle.take(body)
+        elif cycle is not None and not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self._flow.pause_reading()
+            cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         self._head = None
-        super().on_message_complete()
+        cycle = self._cycle
+        if isinstance(cycle, Exchange):
+            cycle.end()
+        elif cycle is not None and not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
 
-    def data_received(self, data: bytes) -> None:
-        self._arrived = len(data)
-        super().data_received(data)
-        if self._head is not None and not self.transport.is_closing():
-            self._head += len(data)
-            if self._head > self.header_bytes:
-                self._status = 431
-                self.send_400_response("")
+    def _begin(self, cycle: Exchange | RequestResponseCycle) -> None:
+        if isinstance(cycle, Exchange):
+            cycle.begin()
+            return
+        task = self.loop.create_task(cycle.run_asgi(self._config.loaded_app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says it in our words
+    def _asgi(self, method: str, path: str, query: bytes, *, keep_alive: bool) -> RequestResponseCycle:
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": self._parser.get_http_version(),
+            "server": self._server,
+            "client": self._client,
+            "scheme": "http",
+            "method": method,
+            "root_path": "",
+            "path": path,
+            "raw_path": self._url.partition(b"?")[0],
+            "query_string": query,
+            "headers": self._headers,
+            "state": self._app_state.copy(),
+        }
+        return RequestResponseCycle(
+            scope=scope,  # type: ignore[arg-type]  # its TypedDict wants literals
+            transport=self.transport,
+            flow=self._flow,
+            logger=_uvicorn_log,
+            access_logger=_uvicorn_log,
+            access_log=False,
+            default_headers=self._state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=any(name == b"expect" for name, _ in self._headers),
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+
+    # ── what is no request ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _refuse_head(self) -> None:
         text = f"The request's head is larger than {self.header_bytes} bytes." if self._status == 431 else self._wrong
         self._refuse(InvalidRequest(text), self._status)
 
     def _refuse(self, error: SightlineError, status: int) -> None:
-        """Says so on the wire, since no request has come for the app to answer, and closes."""
+        """Says so on the wire, since no request has come for anybody to answer, and closes."""
         _, headers, body = responses.render(error)
         headers += [
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
-            (b"x-request-id", responses.request_id([]).encode()),
+            (b"x-request-id", responses.request_id(b"").encode()),
         ]
-        head = b"".join(b"%s: %s\r\n" % header for header in headers)
-        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
+        self.transport.write(STATUS_LINE[status] + responses.lines(headers) + b"\r\n" + body)
         self.transport.close()
 
 
-def protocol(header_bytes: int, patience: float, connections: Connections) -> type[Protocol]:
-    """The protocol with its limits; uvicorn makes one for each connection, and hands nothing else down."""
-    return type("Protocol", (Protocol,), {"header_bytes": header_bytes, "patience": patience, "peers": connections})
+def _split(url: bytes) -> tuple[str, bytes]:
+    """Path, unquoted, and query. Raises httptools' error where it is no URL, which the parser makes its own."""
+    parsed = httptools.parse_url(url)
+    path = (parsed.path or b"").decode("ascii")
+    return unquote(path) if "%" in path else path, parsed.query or b""
+
+
+def protocol(app: App, lifecycle: Lifecycle, settings: Settings, connections: Connections) -> type[Protocol]:
+    """The protocol with what its connections share; uvicorn makes one for each, and hands nothing else down."""
+    shared = {
+        "app": app,
+        "lifecycle": lifecycle,
+        "header_bytes": settings.requests.header_bytes,
+        "patience": settings.timeouts.client,
+        "peers": connections,
+    }
+    return type("Protocol", (Protocol,), shared)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -215,13 +371,13 @@ def bind(host: str, port: int) -> socket.socket:
         raise SettingsError(f"port: cannot listen on {host}:{port} ({reason}); choose another with --port") from None
 
 
-def run(app: App, lifecycle: Lifecycle, settings: Settings, metrics: Metrics, listener: socket.socket) -> None:
+def run(edge: Edge, chat: Chat, lifecycle: Lifecycle, settings: Settings, metrics: Metrics, listener: socket.socket) -> None:
     """Serves until it is told to stop and has drained."""
     drain = settings.timeouts.drain
     connections = Connections(settings.limits.connections, settings.trusted_proxies, metrics)
     config = uvicorn.Config(
-        app,
-        http=protocol(settings.requests.header_bytes, settings.timeouts.client, connections),
+        edge,
+        http=protocol(chat, lifecycle, settings, connections),
         loop="uvloop",
         ws="none",
         lifespan="on",

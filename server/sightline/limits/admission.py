@@ -5,8 +5,7 @@ Only questions to engines come here. Kept answers, shared flights and health che
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from sightline.errors import Unavailable
 from sightline.limits.adaptive import AdaptiveLimit
@@ -154,16 +153,15 @@ class Crowd:
         self._limit = limit
         self.size = 0
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """One more, for the block's time; raises Unavailable(overloaded) when there are too many."""
+    def enter(self) -> None:
+        """One more; raises Unavailable(overloaded) when there are too many."""
         if self._limit is not None and self.size >= self._limit:
             raise _overloaded(1.0)
         self.size += 1
-        try:
-            yield
-        finally:
-            self.size -= 1
+
+    def leave(self) -> None:
+        """One less: whoever entered leaves, once."""
+        self.size -= 1
 
 
 def _overloaded(wait: float) -> Unavailable:

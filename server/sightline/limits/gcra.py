@@ -6,7 +6,7 @@ exactly (N of N are admitted, whatever the clock's rounding) and a clock that ju
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -19,6 +19,10 @@ class Rate:
     limit: int
     period: float
     whole: bool = False
+    period_text: str = field(init=False, repr=False, compare=False, default="")  # as the scripts are told it
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "period_text", repr(self.period))
 
 
 class Level(NamedTuple):
@@ -55,12 +59,17 @@ def refilled(rate: Rate, level: Level, now: float) -> Level:
 
 def decide(rate: Rate, level: Level, cost: float, now: float) -> Decision:
     """Whether `cost` fits; the level afterwards has it added only when it does. A cost of 0 always fits, even into a limit of 0."""
-    level = refilled(rate, level, now)
+    if rate.whole or now != level.at:
+        level = refilled(rate, level, now)
     used, limit = level.used, rate.limit
     if cost <= 0 or used + cost <= limit:
-        level = Level(used + cost, level.at) if cost else level
-        left = limit - level.used
-        return Decision(True, level, int(left) if left > 0 else 0, _until(rate, level.used, now), 0.0)
+        if cost:
+            used += cost
+            level = Level(used, level.at)
+        left = limit - used
+        # As `_until` says it, without the call: each request has several of these.
+        reset = used * rate.period / limit if limit > 0 and not rate.whole else _until(rate, used, now)
+        return Decision(True, level, int(left) if left > 0 else 0, reset, 0.0)
     retry_after = math.inf if cost > limit else _until(rate, used + cost - limit, now)
     return Decision(False, level, max(0, math.floor(limit - used)), _until(rate, used, now), retry_after)
 

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 from sightline.limits.callers import Caller
 from sightline.limits.gcra import Rate
 from sightline.limits.quotas import Charge, Kind, Order, Quotas, Slot, Whose
-from sightline.limits.verdict import Headers, Verdict
+from sightline.limits.verdict import Verdict
 from sightline.settings import Allowance
 from sightline.store.base import StoreError
 from sightline.telemetry.metrics import Metrics
@@ -71,8 +71,9 @@ class Permit:
         self._limiter = limiter
         self._done = False
 
-    def headers(self) -> Headers:
-        return self.verdict.headers()
+    def lines(self) -> bytes:
+        """The `x-ratelimit-…` header lines of an answer."""
+        return self.verdict.lines()
 
     def settle(self, tokens: int) -> None:
         """The answer is done and cost `tokens` (0 when another's engine call or a kept answer gave it). Only the first ending counts."""

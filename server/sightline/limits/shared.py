@@ -5,11 +5,12 @@ them together; there the look-up, which lies elsewhere, goes first.
 """
 
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import structlog
 
-from sightline.limits.gcra import Level
+from sightline.limits.gcra import Decision, Level
 from sightline.limits.quotas import Charge, MemoryQuotas, Order, Quotas, Slot, Taken, judged
 from sightline.settings import Cache
 from sightline.store.base import OperableStore, Store, StoreError
@@ -18,6 +19,7 @@ from sightline.store.redis import RedisStore, Script
 from sightline.telemetry.metrics import Metrics
 
 PREFIX = "sightline:limits:"
+MOST_SEEN = 10_000  # callers whose last levels are remembered
 ALIVE = 30.0  # seconds after its last sign of life that a replica is still counted
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("sightline.limits.shared")
@@ -59,9 +61,10 @@ class RedisQuotas:
                 return Taken(admitted=True, order=order, by=self, values=values, decisions=[], held=[])
         args: list[str | bytes | int] = [len(lookups), len(order.charges), self._now(), self._largest, int(order.answer)]
         for charge in order.charges:
-            args += [charge.rate.limit, repr(charge.rate.period), int(charge.rate.whole), charge.cost, int(charge.on_hit)]
+            rate = charge.rate
+            args += (rate.limit, rate.period_text, 1 if rate.whole else 0, charge.cost, 1 if charge.on_hit else 0)
         for slot in order.slots:
-            args += [slot.limit, slot.owner, repr(slot.lease)]
+            args += (slot.limit, slot.owner, repr(slot.lease))
         keys = [*lookups, *[charge.key for charge in order.charges], *[slot.key for slot in order.slots]]
         now, admitted, *rest = await self._store.evaluate("take", self._take, keys, args)
         at = float(now)
@@ -75,7 +78,7 @@ class RedisQuotas:
     async def settle(self, changes: Sequence[Charge], back: Sequence[Slot] = (), renewed: Sequence[Slot] = ()) -> None:
         args: list[str | bytes | int] = [len(changes), self._now()]
         for change in changes:
-            args += [change.rate.limit, repr(change.rate.period), int(change.rate.whole), change.cost]
+            args += (change.rate.limit, change.rate.period_text, 1 if change.rate.whole else 0, change.cost)
         for slot in back:
             args += [slot.owner, 0]
         for slot in renewed:
@@ -107,6 +110,7 @@ class ReplicatedQuotas:
         self._shared = shared
         self._local = local
         self._is_local = False
+        self._seen: OrderedDict[str, tuple[Sequence[Charge], Sequence[Decision]]] = OrderedDict()
         self._local_takes = metrics.limits_local
         self._place = Slot(PREFIX + "replicas", "tenant", 2**31, secrets.token_hex(8), ALIVE)
 
@@ -122,10 +126,8 @@ class ReplicatedQuotas:
         if self._is_local:
             self._is_local = False
             _log.info("limits.shared_again")
-        for charge, decision in zip(taken.order.charges, taken.decisions, strict=True):
-            if charge.cost > 0:
-                used, at = decision.level
-                self._local.note(charge, Level(used / self._replicas, at), at)
+        if taken.decisions:
+            self._remember(taken)
         if taken.admitted and taken.order.slots:
             self._local.hold(taken.order.slots)
         return Taken(taken.admitted, taken.order, self, taken.values, taken.decisions, taken.held)
@@ -150,9 +152,26 @@ class ReplicatedQuotas:
         except StoreError:
             return  # its sign of life runs out
 
+    def _remember(self, taken: Taken) -> None:
+        """Keeps what a caller's limits were found to be, in case Redis is not there to ask next time."""
+        key = taken.order.charges[0].key
+        self._seen[key] = taken.order.charges, taken.decisions
+        self._seen.move_to_end(key)  # of levels that several callers share the last found counts
+        if len(self._seen) > MOST_SEEN:
+            self._seen.popitem(last=False)
+
+    def _recall(self) -> None:
+        for charges, decisions in self._seen.values():
+            for charge, decision in zip(charges, decisions, strict=True):
+                used, at = decision.level
+                if used > 0:
+                    self._local.note(charge, Level(used / self._replicas, at), at)
+        self._seen.clear()
+
     async def _take_locally(self, order: Order, error: StoreError) -> Taken:
         self._local_takes.inc()
         if not self._is_local:
             self._is_local = True
+            self._recall()
             _log.warning("limits.local_share", operation=error.operation, replicas=self._replicas)
         return await self._local.take(order.share(self._replicas))

@@ -1,7 +1,7 @@
 """What a limit said about a request, rendered as OpenAI renders it: headers on every answer, and the 429 that explains itself."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -14,6 +14,7 @@ LONGEST_WAIT = 120.0  # seconds that a retry-after may name (CONTRACT §2)
 SLOT_WAIT = 1.0  # seconds after which a place may have come free; nobody knows
 KINDS: tuple[Kind, ...] = ("requests", "tokens", "images")
 NAMES = {kind: tuple(f"x-ratelimit-{what}-{kind}".encode() for what in ("limit", "remaining", "reset")) for kind in KINDS}
+_LINES = {kind: b"%b: %%d\r\n%b: %%d\r\n%b: %%b\r\n" % NAMES[kind] for kind in KINDS}
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -25,13 +26,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
     def headers(self, later: float = 0.0) -> Headers:
         """`x-ratelimit-…` for requests, tokens and images, `later` seconds on; of several limits on one, the one with least left."""
-        tightest: dict[Kind, tuple[Charge, Decision]] = {}
-        for charge, decision in zip(self.taken.order.charges, self.taken.decisions, strict=True):
-            known = tightest.get(charge.kind)
-            if known is None or decision.remaining < known[1].remaining:
-                tightest[charge.kind] = charge, decision
         headers: list[tuple[bytes, bytes]] = []
-        for kind, (charge, decision) in tightest.items():
+        for kind, charge, decision in self._tightest():
             limit, remaining, reset = NAMES[kind]
             headers += [
                 (limit, b"%d" % charge.rate.limit),
@@ -39,6 +35,26 @@ class Verdict(msgspec.Struct, frozen=True):
                 (reset, go_duration(decision.reset - later)),
             ]
         return tuple(headers)
+
+    def lines(self) -> bytes:
+        """The same as header lines, for an answer."""
+        return b"".join(
+            [
+                _LINES[kind] % (charge.rate.limit, decision.remaining, go_duration(decision.reset))
+                for kind, charge, decision in self._tightest()
+            ]
+        )
+
+    def _tightest(self) -> Iterable[tuple[Kind, Charge, Decision]]:
+        """For each kind the limit that has least left."""
+        charges, decisions = self.taken.order.charges, self.taken.decisions
+        if len(charges) <= len(KINDS) and len({charge.kind for charge in charges}) == len(charges):
+            return [(charge.kind, charge, decision) for charge, decision in zip(charges, decisions, strict=True)]
+        found = []
+        for kind in dict.fromkeys(charge.kind for charge in charges):
+            pairs = [pair for pair in zip(charges, decisions, strict=True) if pair[0].kind == kind]
+            found.append((kind, *min(pairs, key=lambda pair: pair[1].remaining)))
+        return found
 
     def refusal(self, later: float = 0.0) -> RateLimited | None:
         """The error when something was refused, `later` seconds on: of several reasons the one that takes longest to pass."""
@@ -90,8 +106,8 @@ def go_duration(seconds: float) -> bytes:
     if total < 1000:
         return b"%dms" % total if total else b"0s"
     minutes, ms = divmod(total, 60_000)
-    text = f"{ms / 1000:.3f}".rstrip("0").rstrip(".") + "s"
+    text = b"%ds" % (ms // 1000) if not ms % 1000 else f"{ms / 1000:.3f}".rstrip("0").encode() + b"s"
     if minutes:
         hours, minutes = divmod(minutes, 60)
-        text = (f"{hours}h" if hours else "") + f"{minutes}m" + text
-    return text.encode()
+        text = (b"%dh%dm%b" % (hours, minutes, text)) if hours else b"%dm%b" % (minutes, text)
+    return text

@@ -37,7 +37,7 @@ class Limits:
 
     async def left(self, caller: Caller) -> dict[str, int]:
         await self.limiter.close()
-        headers = (await self.limiter.take_more(caller, Cost())).headers()
+        headers = (await self.limiter.take_more(caller, Cost())).verdict.headers()
         return {
             name.removeprefix(b"x-ratelimit-remaining-").decode(): int(value)
             for name, value in headers
@@ -169,7 +169,7 @@ async def test_a_limit_changed_in_the_key_file_counts_from_the_next_request_on(l
 
     permit = await limits.limiter.take(caller(own=Allowance(requests_per_minute=20)), Cost())
 
-    assert (b"x-ratelimit-remaining-requests", b"18") in permit.headers()
+    assert (b"x-ratelimit-remaining-requests", b"18") in permit.verdict.headers()
 
 
 async def test_places_come_free_as_answers_end(limits: Limits) -> None:
@@ -230,7 +230,7 @@ async def test_a_caller_without_limits_is_only_looked_up_for(limits: Limits) -> 
 
     permit = await limits.limiter.take(caller(), COST, ["answer"], answer=True)
 
-    assert (permit.values, permit.headers()) == ([b"kept"], ())
+    assert (permit.values, permit.verdict.headers()) == ([b"kept"], ())
 
 
 class _Slow:

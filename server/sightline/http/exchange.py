@@ -1,0 +1,310 @@
+"""One chat request on its connection: its head, its body as it comes, its answer as it leaves.
+
+It stands where uvicorn's request cycle stands for the other routes, without ASGI between it and the wire: three messages, their dicts and
+their tasks cost more than all the rest of a kept answer (measured). `server.Protocol` feeds it, `chat.Chat` answers it.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from sightline.deadline import Deadline
+from sightline.errors import RequestTimeout, RequestTooLarge, SightlineError, Unavailable
+from sightline.http import responses
+from sightline.http.middleware import Lifecycle
+from sightline.settings import Requests
+from sightline.telemetry.metrics import Metrics
+from sightline.telemetry.record import Record
+
+_JOINED = 64 * 2**10  # bytes of an answer up to which copying it behind its head is cheaper than a second piece to send
+
+
+class Head(msgspec.Struct):
+    """What the chat route reads of a request's headers; of those that may stand once, the first."""
+
+    request_id: bytes = b""
+    content_type: bytes = b""
+    content_length: bytes = b""
+    cache_control: bytes | None = None
+    expect: bytes = b""
+    authorization: list[bytes] = []
+    forwarded: list[bytes] = []
+
+    @classmethod
+    def of(cls, headers: responses.Headers) -> "Head":
+        head = cls()
+        for name, value in headers:
+            attribute = _ONCE.get(name)
+            if attribute is not None:
+                if not getattr(head, attribute):
+                    setattr(head, attribute, value)
+            elif name == b"authorization":
+                head.authorization.append(value)
+            elif name == b"x-forwarded-for":
+                head.forwarded.append(value)
+        return head
+
+
+_ONCE = {
+    b"x-request-id": "request_id",
+    b"content-type": "content_type",
+    b"content-length": "content_length",
+    b"cache-control": "cache_control",
+    b"expect": "expect",
+}
+
+
+class Bodies:
+    """The bytes of request bodies that this process holds: never more of one than allowed, never more of all than memory has room for."""
+
+    def __init__(self, limits: Requests, patience: float, metrics: Metrics) -> None:
+        """`patience`: seconds that a body may stand still."""
+        self.most = limits.body_bytes
+        self.patience = patience
+        self._together = limits.bytes_in_flight
+        self._held = 0
+        metrics.in_flight_bytes.set_function(lambda: self._held)
+
+    def take(self, size: int) -> None:
+        """Raises Unavailable when all requests together would hold too much."""
+        if self._held + size > self._together:
+            raise Unavailable("Too many large requests are being answered just now. Try again shortly.", code="overloaded", retry_after=1)
+        self._held += size
+
+    def give(self, size: int) -> None:
+        self._held -= size
+
+    def too_large(self) -> RequestTooLarge:
+        return RequestTooLarge(f"The request body is larger than {self.most:,} bytes. Send smaller pictures, or fewer.")
+
+
+class App(Protocol):
+    """Who answers (`chat.Chat`). Each exchange `arrive`s once; if it was not refused, either `answer` or `leave` follows, once."""
+
+    bodies: Bodies
+
+    def arrive(self, exchange: "Exchange") -> None:
+        """The head is here. Raises SightlineError to refuse it before its body has come."""
+        ...
+
+    def answer(self, exchange: "Exchange") -> Coroutine[Any, Any, None]:
+        """The body is here: answers, and never raises but for a cancellation that is not the client's doing."""
+        ...
+
+    def refuse(self, exchange: "Exchange", error: SightlineError) -> None:
+        """It was refused before it was answered: says so, and counts it."""
+        ...
+
+    def leave(self, exchange: "Exchange") -> None:
+        """The client has gone before its body was whole."""
+        ...
+
+
+class Wire(Protocol):
+    """The connection, as an exchange needs it (`server.Protocol`)."""
+
+    loop: asyncio.AbstractEventLoop
+    tasks: set[asyncio.Task[None]]
+    transport: asyncio.Transport
+
+    @property
+    def lifecycle(self) -> Lifecycle: ...
+
+    def default_lines(self) -> bytes: ...
+    def on_response_complete(self) -> None: ...
+    async def drain(self) -> None: ...
+
+
+class Exchange:
+    """`record` and `caller` are set as it arrives."""
+
+    __slots__ = (
+        "_app",
+        "_begun",
+        "_bodies",
+        "_chunked",
+        "_held",
+        "_pieces",
+        "_task",
+        "_timer",
+        "_trouble",
+        "_whole",
+        "_wire",
+        "caller",
+        "head",
+        "keep_alive",
+        "lost",
+        "peer",
+        "record",
+        "response_complete",
+        "response_started",
+    )  # fmt: skip
+
+    def __init__(self, app: App, wire: Wire, head: Head, peer: str, *, keep_alive: bool) -> None:
+        self.head = head
+        self.peer = peer
+        self.keep_alive = keep_alive
+        self.response_started = False
+        self.response_complete = False
+        self.lost = False
+        self.record: Record
+        self.caller: Any = None
+        self._app = app
+        self._bodies = app.bodies
+        self._wire = wire
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._begun = False
+        self._whole = False
+        self._trouble: SightlineError | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: Deadline | None = None
+        self._chunked = False
+
+    # ── the request ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self) -> None:
+        """Its turn has come: pipelined requests are answered one after another."""
+        self._begun = True
+        try:
+            self._app.arrive(self)
+            if self._trouble is not None:
+                raise self._trouble
+        except SightlineError as error:
+            self._refuse(error)
+            return
+        if self._whole:
+            self._start()
+            return
+        if self.head.expect:
+            self._wire.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._timer = Deadline(self._stood_still)
+        self._timer.move(self._bodies.patience)
+
+    def take(self, piece: bytes) -> None:
+        """A piece of the body has come."""
+        if self.response_complete or self._trouble is not None:
+            return
+        size = len(piece)
+        try:
+            if self._held + size > self._bodies.most:
+                raise self._bodies.too_large()
+            self._bodies.take(size)
+        except SightlineError as error:
+            self._trouble = error
+            if self._begun:
+                self._refuse(error)
+            return
+        self._held += size
+        self._pieces.append(piece)
+        if self._timer is not None:
+            self._timer.move(self._bodies.patience)
+
+    def end(self) -> None:
+        """The body is whole."""
+        self._whole = True
+        if self._begun and not self.response_complete:
+            self._start()
+
+    @property
+    def body(self) -> bytes:
+        """The whole body; it is handed over, and not held here any more."""
+        pieces, self._pieces = self._pieces, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def lose(self) -> None:
+        """The connection has ended."""
+        self.lost = True
+        if self._task is not None:
+            self._task.cancel()
+        elif self._begun and not self.response_complete:
+            self.response_complete = True
+            self._app.leave(self)
+        self._let_go()
+
+    def _start(self) -> None:
+        self._stop_timer()
+        self._task = self._wire.loop.create_task(self._answer())
+        self._wire.tasks.add(self._task)
+
+    async def _answer(self) -> None:
+        try:
+            await self._app.answer(self)
+        finally:
+            if self._task is not None:
+                self._wire.tasks.discard(self._task)
+            self._let_go()
+
+    def _stood_still(self) -> None:
+        self._timer = None
+        self._refuse(RequestTimeout(f"No byte of the request body came for {self._bodies.patience:g} s."))
+
+    def _refuse(self, error: SightlineError) -> None:
+        self._app.refuse(self, error)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._stop_timer()
+        self._pieces = []
+        held, self._held = self._held, 0
+        self._bodies.give(held)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+    # ── the answer ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def respond(self, status: int, lines: bytes, body: bytes) -> None:
+        """The whole answer at once. `lines` are header lines, each with its line end."""
+        if self.lost:
+            return
+        head = b"%b%b%b%bcontent-length: %d\r\n\r\n" % (STATUS_LINE[status], self._wire.default_lines(), lines, self._ending(), len(body))
+        if len(body) < _JOINED:
+            self._wire.transport.write(head + body)
+        else:
+            self._wire.transport.writelines((head, body))
+        self.response_started = True
+        self._complete()
+
+    def start(self, status: int, lines: bytes, data: bytes) -> None:
+        """The head of a streamed answer, and what there is of it."""
+        self.response_started = True
+        head = b"%b%b%b%btransfer-encoding: chunked\r\n\r\n" % (STATUS_LINE[status], self._wire.default_lines(), lines, self._ending())
+        self._wire.transport.write(head + _chunk(data))
+
+    async def send(self, data: bytes) -> None:
+        """More of it. Waits while the client does not read."""
+        self._wire.transport.write(_chunk(data))
+        await self._wire.drain()
+
+    def finish(self, data: bytes) -> None:
+        """The last of it."""
+        if self.lost:
+            return
+        self._wire.transport.write(b"%b0\r\n\r\n" % _chunk(data))
+        self._complete()
+
+    def abort(self) -> None:
+        """Cuts off a client whose answer cannot be completed."""
+        self.response_complete = True
+        self._wire.transport.abort()
+
+    def _ending(self) -> bytes:
+        if self._wire.lifecycle.draining:  # so that a proxy's idle connections are gone before the listener is
+            self.keep_alive = False
+        return b"" if self.keep_alive else b"connection: close\r\n"
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        if not self.keep_alive:
+            self._wire.transport.close()
+        self._wire.on_response_complete()
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
