@@ -72,13 +72,13 @@ async def main() -> None:
         return await limiter.take(caller, Cost(500, 1), ["a", "b"], answer=True)
 
     async def tell() -> object:
-        return permit.headers()
+        return permit.lines()
 
     async def whole() -> None:
         found = callers.identify(headers)
         limiter.check(found)
         taken = await limiter.take(found, Cost(500, 1), ["a", "b"], answer=True)
-        taken.headers()
+        taken.lines()
         taken.settle(0)
 
     for name, work in (("identify", identify), ("take", take), ("headers", tell), ("all, with settle", whole)):

@@ -95,15 +95,15 @@ class Cache:
         age = max(0, int(self._clock() - kept.at))
         return Miss(mark) if max_age is not None and age > max_age else Hit(kept.tail, age)
 
-    async def keep(self, key: Key, completion: bytes, ttl: int, seen: LookUp) -> bool:
-        """Keeps a completion that is whole and not too long; whether it is kept. `seen` is the look-up before the engine was asked."""
+    def keep(self, key: Key, completion: bytes, ttl: int, seen: LookUp) -> bool:
+        """Keeps a completion that is whole and not too long; whether it is one. `seen` is the look-up before the engine was asked.
+
+        It does not wait: who asks this gateway from now on finds the answer, unless the store fails to keep it.
+        """
         if not isinstance(seen, Miss) or len(completion) > self._settings.value_bytes or not is_whole(completion):
             return False
         value = _pack(key.answer, unstamp(completion), self._clock(), seen.mark)
-        try:
-            await self._store.put(key.answer, value, ttl, [picture.group for picture in key.pictures])
-        except StoreError:
-            return False
+        self._store.post(key.answer, value, ttl, [picture.group for picture in key.pictures])
         return True
 
     async def forget_image(self, tenant: str, image_hash: str) -> int:

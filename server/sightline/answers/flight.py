@@ -30,7 +30,6 @@ class Flight:
         self.places: set[Place] = set()
         self.completion: bytes | None = None  # the whole answer, where it can be told
         self.error: BaseException | None = None
-        self.answered = False  # the engine has said all there is; only the landing is left
         self.ended = False  # landed or failed: nothing more will come
         self.borrowed = False  # another gateway's call answered
         self._log: list[tuple[Event, ...]] = []
@@ -46,6 +45,11 @@ class Flight:
     def begun(self) -> bool:
         """Whether events have come."""
         return self._end > 0
+
+    @property
+    def answered(self) -> bool:
+        """Whether the engine has said all there is."""
+        return self.ended and self.error is None
 
     @property
     def can_be_boarded(self) -> bool:

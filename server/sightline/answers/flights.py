@@ -23,7 +23,7 @@ from sightline.wire.folding import NotExpandable, expand
 from sightline.wire.reply import Event, Reply, Told, Whole
 
 Call = Callable[[], Awaitable[Reply]]
-Landed = Callable[[bytes], Awaitable[bool]]
+Landed = Callable[[bytes], bool]
 
 
 class Lease(Protocol):
@@ -77,9 +77,9 @@ class Flights:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def leave(self, flight: Flight, place: Place) -> None:
-        """Gives `place` up. The last one ends the flight, unless only its landing is left."""
+        """Gives `place` up. The last one ends the flight."""
         flight.places.discard(place)
-        if flight.places or flight.answered or flight.ended or flight.task is None:
+        if flight.places or flight.ended or flight.task is None:
             return
         self._forget(flight)
         flight.task.cancel()
@@ -109,15 +109,14 @@ class Flights:
         try:
             try:
                 await _ask(flight, call, lease)
-                flight.answered = True
                 if not flight.borrowed:
-                    barren = not (landed is not None and flight.completion is not None and await _land(flight.completion, landed))
+                    barren = not (landed is not None and flight.completion is not None and _land(flight.completion, landed))
             except Exception as error:  # noqa: BLE001  whatever it is, it is the riders' to raise
                 barren = True
                 self._forget(flight)
                 flight.end(error)
             except asyncio.CancelledError:
-                flight.end(None if flight.answered else _shutting_down())
+                flight.end(_shutting_down())
                 raise
             self._forget(flight)
             flight.end()
@@ -225,9 +224,9 @@ async def _ask(flight: Flight, call: Call, lease: Lease | None) -> None:
         await flight.read(reply)
 
 
-async def _land(completion: bytes, landed: Landed) -> bool:
+def _land(completion: bytes, landed: Landed) -> bool:
     try:
-        return await landed(completion)
+        return landed(completion)
     except Exception:  # noqa: BLE001  an answer that could not be kept is an answer all the same
         structlog.get_logger(__name__).exception("answer.not_kept")
         return False

@@ -1,14 +1,14 @@
 """Charges callers for what they ask, in one round trip with the look-up of a kept answer, and settles when the answer is done.
 
 A `Permit` is what an admitted request holds: tokens reserved by estimate, and a slot. `settle` puts the real number in place and gives
-the slot back, `refund` gives everything back. Neither waits: they run in tasks that the limiter owns.
+the slot back, `refund` gives everything back. Neither waits for the store.
 """
 
 import asyncio
 import contextlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple, TypeVar
@@ -104,7 +104,6 @@ class Limiter:
         self._shut: OrderedDict[tuple[str, str], _Shut] = OrderedDict()
         self._holding: set[Permit] = set()
         self._name, self._number = secrets.token_hex(8), count()  # together they name each request's slots, among all replicas'
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def check(self, caller: Caller) -> None:
         """Refuses at once a caller who has used up his requests, as the last `take` found: before his body is read or a picture opened."""
@@ -151,16 +150,14 @@ class Limiter:
                 await taken.by.settle((), renewed=taken.order.slots)
 
     async def close(self) -> None:
-        """Waits until everything is settled; each settlement is as short as the store's time limit."""
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
+        """Says good-bye; what was settled before has been, by then."""
         await self._quotas.leave()
 
     def end(self, permit: Permit, changes: Sequence[Charge]) -> None:
         self._holding.discard(permit)
         slots = permit.verdict.taken.order.slots
         if changes or slots:
-            self._spawn(self._settle(permit.verdict.taken.by, changes, slots))
+            permit.verdict.taken.by.post(changes, slots)
 
     async def _take(self, caller: Caller, order: Order) -> Permit:
         try:
@@ -169,7 +166,7 @@ class Limiter:
             # Redis may have been asked already, and nobody is left to hear what it said. Slots go back, taken or not; tokens and
             # requests stay charged, since giving back what was refused would be a gift.
             if order.slots:
-                self._spawn(self._settle(self._quotas, (), order.slots))
+                self._quotas.post((), order.slots)
             raise
         verdict = Verdict(taken)
         refusal = verdict.refusal()
@@ -197,15 +194,6 @@ class Limiter:
             return ()
         owner = f"{self._name}-{next(self._number):x}"
         return [Slot(key, whose, limit, owner, LEASE) for key, whose, limit in plan.places]
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _settle(self, quotas: Quotas, changes: Sequence[Charge], slots: Sequence[Slot]) -> None:
-        with contextlib.suppress(StoreError):  # counted by the store; slots come back by their leases, tokens by time
-            await quotas.settle(changes, back=slots)
 
 
 def _plan(caller: Caller) -> _Plan:

@@ -88,6 +88,10 @@ class Quotas(Protocol):
         """Adds each change's cost (negative gives back) to its rate, gives slots back, and renews others' leases."""
         ...
 
+    def post(self, changes: Sequence[Charge], back: Sequence[Slot] = ()) -> None:
+        """`settle` for nobody who waits: whatever is taken afterwards finds it done. What fails is counted, and no more is said."""
+        ...
+
     @property
     def replicas(self) -> int:
         """Gateways on these quotas, this one included, as the last sign of life found."""
@@ -140,6 +144,10 @@ class MemoryQuotas:
         return Taken(admitted, order, self, values, decisions, held)
 
     async def settle(self, changes: Sequence[Charge], back: Sequence[Slot] = (), renewed: Sequence[Slot] = ()) -> None:
+        self.post(changes, back)
+        self.hold(renewed)
+
+    def post(self, changes: Sequence[Charge], back: Sequence[Slot] = ()) -> None:
         now = self._clock()
         for change in changes:
             _, level = self._levels.get(change.key, (change.rate, EMPTY))
@@ -149,7 +157,6 @@ class MemoryQuotas:
             owners.pop(slot.owner, None)
             if not owners:
                 self._held.pop(slot.key, None)
-        self.hold(renewed)
 
     def hold(self, slots: Sequence[Slot]) -> None:
         """Notes slots as held, from now for their leases' time."""

@@ -76,6 +76,15 @@ class RedisQuotas:
         return Taken(bool(admitted), order, self, values, judged(order, levels, at, admitted=bool(admitted)), rest[last:])
 
     async def settle(self, changes: Sequence[Charge], back: Sequence[Slot] = (), renewed: Sequence[Slot] = ()) -> None:
+        await self._store.evaluate("settle", self._settle, *self._settlement(changes, back, renewed))
+
+    def post(self, changes: Sequence[Charge], back: Sequence[Slot] = ()) -> None:
+        self._store.send("settle", self._settle, *self._settlement(changes, back, ()))
+
+    def _settlement(
+        self, changes: Sequence[Charge], back: Sequence[Slot], renewed: Sequence[Slot]
+    ) -> tuple[list[str], list[str | bytes | int]]:
+        """Keys and arguments of `settle.lua`."""
         args: list[str | bytes | int] = [len(changes), self._now()]
         for change in changes:
             args += (change.rate.limit, change.rate.period_text, 1 if change.rate.whole else 0, change.cost)
@@ -83,8 +92,7 @@ class RedisQuotas:
             args += [slot.owner, 0]
         for slot in renewed:
             args += [slot.owner, repr(slot.lease)]
-        keys = [*[change.key for change in changes], *[slot.key for slot in (*back, *renewed)]]
-        await self._store.evaluate("settle", self._settle, keys, args)
+        return [*[change.key for change in changes], *[slot.key for slot in (*back, *renewed)]], args
 
     @property
     def replicas(self) -> int:
@@ -136,6 +144,11 @@ class ReplicatedQuotas:
         """Of what was taken from the shared quotas; what was taken from the local ones is settled with them."""
         await self._local.settle((), back, renewed)
         await self._shared.settle(changes, back, renewed)
+
+    def post(self, changes: Sequence[Charge], back: Sequence[Slot] = ()) -> None:
+        if back:
+            self._local.post((), back)
+        self._shared.post(changes, back)
 
     async def beat(self) -> None:
         """Says that this replica lives, and counts the others."""

@@ -102,13 +102,10 @@ class Memo:
         known = {digest: Identity.unpack(digest, value) for digest, value in zip(digests, values, strict=True)}
         return {digest: self._know(digest, identity) for digest, identity in known.items() if identity is not None}
 
-    async def share(self, digest: bytes, identity: Identity) -> None:
-        """Tells the other replicas; never fails."""
+    def share(self, digest: bytes, identity: Identity) -> None:
+        """Tells the other replicas."""
         if self._store is not None:
-            try:
-                await self._store.put(_key(digest), identity.pack(digest), self._remember)
-            except StoreError as error:
-                self._failed(error)
+            self._store.post(_key(digest), identity.pack(digest), self._remember)
 
     def _know(self, digest: bytes, identity: Identity) -> Identity:
         self._identities[digest] = identity

@@ -86,7 +86,6 @@ class Pictures:
         self._memo = Memo(settings.memo_bytes, store, settings.remember, metrics)
         self._pool = Pool(settings.threads, settings.pixels_in_flight)
         self._under_way: dict[bytes, _Shared] = {}
-        self._sharing: set[asyncio.Task[None]] = set()
         self._keys: dict[str, bytes] = {}
         self._policies: dict[str | None, Policy] = {}
 
@@ -130,7 +129,7 @@ class Pictures:
             return await self._prepared(self._accept(PictureSource(0, "file", detail, None, None), data))
 
     async def close(self) -> None:
-        tasks = [*self._sharing, *(shared.task for shared in self._under_way.values())]
+        tasks = [shared.task for shared in self._under_way.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -206,9 +205,7 @@ class Pictures:
         took, picture = await self._pool.run(weight, partial(_timed, partial(imaging.prepare, sent.data, sent.header, sent.policy)))
         self._metrics.image_prepare.observe(took)
         identity = self._memo.keep(sent.digest, picture)
-        sharing = asyncio.create_task(self._memo.share(sent.digest, identity))
-        self._sharing.add(sharing)
-        sharing.add_done_callback(self._sharing.discard)
+        self._memo.share(sent.digest, identity)
         return picture
 
     def _forget(self, digest: bytes, shared: _Shared) -> None:

@@ -34,6 +34,10 @@ class Store(Protocol):
         """Keeps `value` for `ttl` seconds and makes it a member of each of `groups`, so that `forget` finds it."""
         ...
 
+    def post(self, key: str, value: bytes, ttl: float, groups: Sequence[str] = ()) -> None:
+        """`put` for nobody who waits: whatever this store is asked afterwards finds it done. What fails is counted, and no more is said."""
+        ...
+
     async def delete(self, keys: Sequence[str]) -> int:
         """Removes `keys`; how many there were."""
         ...

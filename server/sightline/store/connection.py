@@ -15,6 +15,7 @@ Command = tuple[str | bytes | int, ...]
 Reply = Any  # bytes, int, None, a list of those, or a hiredis.ReplyError as a value
 
 BACKLOG_BYTES = 64 * 2**20  # unsent bytes beyond which more are refused: the server has stopped reading
+LINGER = 0.001  # seconds that a command which nobody waits for may stand
 _INCOMPLETE = object()
 
 
@@ -44,13 +45,15 @@ class Connection(asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
+        self._soon = False  # whether it leaves at the end of this turn of the loop
         self._waiting: deque[_Batch] = deque()
         self._timed: deque[_Batch] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    def call(self, commands: Sequence[Command], deadline: float) -> asyncio.Future[list[Reply]]:
+    def call(self, commands: Sequence[Command], deadline: float, *, soon: bool = True) -> asyncio.Future[list[Reply]]:
         """The replies to `commands`, in order; fails with TimeoutError at `deadline` (loop time) or ConnectionEnded.
 
+        With `soon` False nobody waits: they leave with the next that somebody waits for, or a millisecond later.
         Deadlines are expected to come in order, as they do when all calls have one limit: one timer serves them all.
         """
         if self.ended or self._transport is None:
@@ -59,8 +62,11 @@ class Connection(asyncio.Protocol):
             raise ConnectionEnded("backlog")
         future: asyncio.Future[list[Reply]] = self._loop.create_future()
         batch = _Batch(future, len(commands), deadline)
-        if not self._out:
+        if soon and not self._soon:
+            self._soon = True
             self._loop.call_soon(self._flush)
+        elif not self._out:
+            self._loop.call_later(LINGER, self._flush)
         for command in commands:
             self._out.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub says one-tuple where any is taken
         self._waiting.append(batch)
@@ -113,8 +119,9 @@ class Connection(asyncio.Protocol):
                 self.close()
 
     def _flush(self) -> None:
-        if not self.ended and self._transport is not None:
-            self._transport.write(b"".join(self._out))
+        self._soon = False
+        if self._out and not self.ended and self._transport is not None:
+            self._transport.write(b"".join(self._out) if len(self._out) > 1 else self._out[0])
         self._out.clear()
 
     def _expire(self) -> None:

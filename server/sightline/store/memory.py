@@ -4,6 +4,7 @@ import fnmatch
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from sys import getsizeof
 
@@ -40,6 +41,9 @@ class MemoryStore:
         return [self._look_up(key, now) for key in keys]
 
     async def put(self, key: str, value: bytes, ttl: float, groups: Sequence[str] = ()) -> None:
+        self._put(key, value, ttl, groups)
+
+    def _put(self, key: str, value: bytes, ttl: float, groups: Sequence[str]) -> None:
         if not 0 < len(value) <= self._largest:
             raise StoreError("put", "the value is empty or too long")
         self._remove(key)
@@ -51,6 +55,10 @@ class MemoryStore:
         for name in names:
             self._groups.setdefault(name, set()).add(key)
         self._make_room(now)
+
+    def post(self, key: str, value: bytes, ttl: float, groups: Sequence[str] = ()) -> None:
+        with suppress(StoreError):
+            self._put(key, value, ttl, groups)
 
     async def delete(self, keys: Sequence[str]) -> int:
         now = self._clock()

@@ -7,7 +7,8 @@ open nobody waits: one background trial at a time looks for Redis until it is ba
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from hashlib import sha1
 from importlib import resources
 from typing import Any, Protocol
@@ -37,6 +38,7 @@ class Link(Protocol):
     @property
     def one_slot(self) -> bool: ...
     async def call(self, commands: Sequence[Command]) -> list[Reply]: ...
+    def post(self, command: Command) -> "asyncio.Future[list[Reply]] | None": ...
     def dial(self) -> Awaitable[object]: ...
     def scan(self, match: str) -> AsyncIterator[list[bytes]]: ...
     async def each(self, command: Command) -> list[Reply]: ...
@@ -75,6 +77,7 @@ class RedisStore:
         self._state = metrics.backend_breaker.labels("redis")
         self._state.set(State.CLOSED)
         self._healing: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._logged_at = float("-inf")
         self._unlogged = 0
         self._put, self._forget, self._acquire, self._release = (Script(name) for name in ("put", "forget", "acquire", "release"))
@@ -110,6 +113,14 @@ class RedisStore:
         await self._ask("put", [("SET", key, value, "PX", lifetime)])
         await self._enrol(key, lifetime, groups)
 
+    def post(self, key: str, value: bytes, ttl: float, groups: Sequence[str] = ()) -> None:
+        if not self._link.one_slot or not 0 < len(value) <= self._largest:
+            self._spawn(self.put(key, value, ttl, groups))
+        elif groups:
+            self.send("put", self._put, [*groups, key], [key, _milliseconds(ttl), value])
+        else:
+            self._send("put", ("SET", key, value, "PX", _milliseconds(ttl)), partial(self.put, key, value, ttl))
+
     async def delete(self, keys: Sequence[str]) -> int:
         return sum(await self._ask("delete", [("UNLINK", key) for key in keys])) if keys else 0
 
@@ -142,6 +153,50 @@ class RedisStore:
             [reply] = await self._ask(operation, [("EVAL", script.body, len(keys), *keys, *args)])
         return reply
 
+    def send(self, operation: str, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> None:
+        """`evaluate` for nobody who waits: it leaves with the next command, is carried out before it, and its failure is only counted."""
+        again = partial(self.evaluate, operation, script, keys, args)
+        self._send(operation, ("EVALSHA", script.sha, len(keys), *keys, *args), again)
+
+    def _send(self, operation: str, command: Command, again: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """`again` does the same in the long way: where there is no connection yet, or the server has forgotten the script."""
+        if self._breaker.state is not State.CLOSED:
+            return
+        try:
+            sent = self._link.post(command)
+        except OSError as error:
+            self._failed()
+            self._told(operation, type(error).__name__)
+            return
+        if sent is None:
+            self._spawn(again())
+        else:
+            sent.add_done_callback(partial(self._sent, operation, again))
+
+    def _sent(self, operation: str, again: Callable[[], Coroutine[Any, Any, Any]], sent: "asyncio.Future[list[Reply]]") -> None:
+        if sent.cancelled():
+            return
+        error = sent.exception()
+        if error is not None:
+            self._failed()
+            self._told(operation, type(error).__name__)
+            return
+        try:
+            [reply] = self._checked(operation, sent.result(), NO_SCRIPT)
+        except StoreError:
+            return
+        if isinstance(reply, hiredis.ReplyError):
+            self._spawn(again())
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        async def unheard() -> None:
+            with contextlib.suppress(StoreError):
+                await work
+
+        task = asyncio.get_running_loop().create_task(unheard())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def stats(self) -> Stats:
         fields = {"keys": 0, "used_memory": 0, "keyspace_hits": 0, "keyspace_misses": 0}
         fields["keys"] = sum(await self._guard("stats", lambda: self._link.each(("DBSIZE",))))
@@ -165,6 +220,10 @@ class RedisStore:
         if healing is not None:
             healing.cancel()
             await asyncio.wait([healing])
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        with contextlib.suppress(StoreError):
+            await self._ask("close", [("GETRANGE", "sightline:trial", 0, 0)])  # what was sent before it has been carried out
         await self._link.close()
 
     async def _enrol(self, key: str, lifetime: int, groups: Sequence[str]) -> None:
@@ -176,8 +235,15 @@ class RedisStore:
         return reply if isinstance(reply, bytes) and 0 < len(reply) <= self._largest else None
 
     async def _ask(self, operation: str, commands: Sequence[Command], tolerated: frozenset[str] = frozenset()) -> list[Reply]:
-        replies: list[Reply] = await self._guard(operation, lambda: self._link.call(commands), tolerated)
-        return replies
+        if self._breaker.state is not State.CLOSED:
+            raise StoreUnavailable(operation, "not tried: Redis has failed repeatedly")
+        try:
+            replies = await self._link.call(commands)
+        except OSError as error:
+            self._failed()
+            raise self._told(operation, type(error).__name__) from None
+        checked: list[Reply] = self._checked(operation, replies, tolerated)
+        return checked
 
     async def _guard(self, operation: str, ask: Callable[[], Awaitable[Any]], tolerated: frozenset[str] = frozenset()) -> Any:
         """What `ask` gives. Here the breaker speaks, and here all that can go wrong with Redis becomes a StoreError."""
@@ -188,6 +254,10 @@ class RedisStore:
         except OSError as error:
             self._failed()
             raise self._told(operation, type(error).__name__) from None
+        return self._checked(operation, replies, tolerated)
+
+    def _checked(self, operation: str, replies: Any, tolerated: frozenset[str]) -> Any:
+        """`replies`, if none of them is an error but for those `tolerated`."""
         for reply in replies or ():
             if isinstance(reply, hiredis.ReplyError) and (code := _code(reply)) not in tolerated:
                 if code in OUT_OF_SERVICE:

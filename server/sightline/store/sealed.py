@@ -63,9 +63,11 @@ class SealedStore:
     async def put(self, key: str, value: bytes, ttl: float, groups: Sequence[str] = ()) -> None:
         if not value:
             raise StoreError("put", "the value is empty or too long")
-        nonce = os.urandom(12)
-        sealed = self._ciphers[self._newest].encrypt(nonce, value, key.encode())
-        await self.inner.put(key, VERSION + self._newest + nonce + sealed, ttl, groups)
+        await self.inner.put(key, self._seal(key, value), ttl, groups)
+
+    def post(self, key: str, value: bytes, ttl: float, groups: Sequence[str] = ()) -> None:
+        if value:
+            self.inner.post(key, self._seal(key, value), ttl, groups)
 
     async def delete(self, keys: Sequence[str]) -> int:
         return await self.inner.delete(keys)
@@ -87,6 +89,10 @@ class SealedStore:
 
     async def close(self) -> None:
         await self.inner.close()
+
+    def _seal(self, key: str, value: bytes) -> bytes:
+        nonce = os.urandom(12)
+        return VERSION + self._newest + nonce + self._ciphers[self._newest].encrypt(nonce, value, key.encode())
 
     def _open(self, key: str, sealed: bytes | None) -> bytes | None:
         if sealed is None or sealed[:1] != VERSION or (cipher := self._ciphers.get(sealed[_ID])) is None:

@@ -34,6 +34,13 @@ class Server:
                 connection = await self.dial()
         return await connection.call(commands, deadline)
 
+    def post(self, command: Command) -> "asyncio.Future[list[Reply]] | None":
+        """`call` for nobody who waits: it leaves with the next call. None when there is no connection now."""
+        connection = self._connection
+        if connection is None or connection.ended:
+            return None
+        return connection.call([command], asyncio.get_running_loop().time() + self._limit, soon=False)
+
     async def dial(self) -> Connection:
         """The connection, made when there is none. Whoever stops waiting leaves the dial to the others."""
         if self._connection is not None and not self._connection.ended:

@@ -7,6 +7,7 @@ null, log probabilities, token ids, several choices or a missing end give None, 
 The shape is vLLM's (entrypoints/openai/chat_completion/protocol.py, 0.32), nulls and their order included.
 """
 
+import re
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -86,6 +87,10 @@ class _Message(_Strict):
     tool_calls: list[_Call] | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
+    # vLLM writes these, and those below, though they are null: named, they need no second reading of the whole.
+    annotations: None = None
+    audio: None = None
+    function_call: None = None
 
 
 class _Choice(_Strict):
@@ -93,6 +98,9 @@ class _Choice(_Strict):
     message: _Message
     finish_reason: str
     stop_reason: int | str | None = None
+    logprobs: None = None
+    token_ids: None = None
+    routed_experts: None = None
 
 
 class _Completion(_Strict):
@@ -105,6 +113,11 @@ class _Completion(_Strict):
     system_fingerprint: str | None = None
     service_tier: str | None = None
     metrics: dict[str, Any] | None = None
+    prompt_logprobs: None = None
+    prompt_token_ids: None = None
+    prompt_text: None = None
+    kv_transfer_params: None = None
+    ec_transfer_params: None = None
 
 
 _T = TypeVar("_T", _Chunk, _Completion)
@@ -112,6 +125,7 @@ _chunk = msgspec.json.Decoder(_Chunk)
 _completion = msgspec.json.Decoder(_Completion)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
+_opening = re.compile(rb'\{"id":"[^"\\]*","object":"chat\.completion","created":\d+,(?=")').match
 
 
 def _read(decoder: "msgspec.json.Decoder[_T]", data: bytes) -> _T | None:
@@ -313,6 +327,9 @@ def is_whole(completion: bytes) -> bool:
 
 def unstamp(completion: bytes) -> bytes:
     """`completion` without its id, object and created, and without its opening brace: what is kept. Values stay byte for byte."""
+    opening = _opening(completion)
+    if opening is not None:  # as vLLM writes it: these three first, with no white space
+        return completion[opening.end() :]
     members = _members.decode(completion)
     return b",".join(_encode(name) + b":" + bytes(raw) for name, raw in members.items() if name not in {"id", "object", "created"}) + b"}"
 

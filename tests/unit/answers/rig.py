@@ -134,15 +134,12 @@ class Engine:
 
 
 class Landing:
-    """Notes what is kept; `gate` makes keeping take until it is set."""
+    """Notes what is kept."""
 
     def __init__(self) -> None:
         self.kept: list[bytes] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
 
-    async def __call__(self, body: bytes) -> bool:
-        await self.gate.wait()
+    def __call__(self, body: bytes) -> bool:
         self.kept.append(body)
         return True
 

@@ -213,34 +213,20 @@ async def test_closed_under_way(airport: Airport, mode: str) -> None:
 
 
 @mixed
-async def test_who_comes_while_the_answer_is_being_kept(airport: Airport, first: str, second: str) -> None:
-    """Between the answer's last word and its being kept, newcomers board; nobody hears of the end before it is kept."""
-    airport.landing.gate.clear()
-    reader = asyncio.create_task(read(airport, first))
+async def test_the_answer_is_kept_before_anybody_hears_of_its_end(airport: Airport, first: str, second: str) -> None:
+    """So who asks again after hearing it finds it kept."""
+    kept_by_then = []
+
+    async def hear(mode: str) -> str:
+        text = await read(airport, mode)
+        kept_by_then.append(len(airport.landing.kept))
+        return text
+
+    readers = [asyncio.create_task(hear(first)), asyncio.create_task(hear(second))]
     await settle()
     airport.engine.asked[0].tell()
-    await settle()
-    assert not reader.done()
-    newcomer = asyncio.create_task(read(airport, second))
-    await settle()
-    airport.landing.gate.set()
-    assert await reader == await newcomer == "WK1DEG"
-    assert len(airport.engine.asked) == 1
-
-
-@pytest.mark.parametrize("mode", MODES)
-async def test_who_leaves_while_the_answer_is_being_kept(airport: Airport, mode: str) -> None:
-    """An answer that is all there is kept, though its reader hangs up before hearing so."""
-    airport.landing.gate.clear()
-    reader = asyncio.create_task(read(airport, mode))
-    await settle()
-    airport.engine.asked[0].tell()
-    await settle()
-    reader.cancel()
-    await settle()
-    airport.landing.gate.set()
-    await settle()
-    assert len(airport.landing.kept) == 1
+    assert [await reader for reader in readers] == ["WK1DEG", "WK1DEG"]
+    assert kept_by_then == [1, 1]
 
 
 async def test_one_who_reads_slowly_holds_up_nobody(airport: Airport) -> None:
@@ -284,7 +270,7 @@ async def test_alone_by_wish(airport: Airport) -> None:
 async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(airport: Airport, caplog: pytest.LogCaptureFixture) -> None:
     """What goes wrong in keeping is not the riders' affair."""
 
-    async def broken(body: bytes) -> bool:
+    def broken(body: bytes) -> bool:
         raise RuntimeError("no")
 
     ride = airport.flights.board("question", stream=False, call=airport.engine.call(stream=False), landed=broken)

@@ -81,8 +81,8 @@ class Gateway:
         stream = mode == "stream"
         seen = await self.cache.look_up(KEY)
 
-        async def keep(body: bytes) -> bool:
-            return await self.cache.keep(KEY, body, 60, seen)
+        def keep(body: bytes) -> bool:
+            return self.cache.keep(KEY, body, 60, seen)
 
         lease = self.leases.lease(KEY, stream=stream)
         ride = self.flights.board(KEY.answer, stream=stream, call=self.engine.call(stream=stream), landed=keep, lease=lease)

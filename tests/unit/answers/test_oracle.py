@@ -165,8 +165,8 @@ class Gateway:
             body_now = stamp(seen.tail, id="chatcmpl-new", created=1)
             return "HIT", Told(expand(body_now, id="chatcmpl-new", created=1)) if stream else Whole(body_now)
 
-        async def keep(answer: bytes) -> bool:
-            return await self.cache.keep(key, answer, decision.ttl, seen)
+        def keep(answer: bytes) -> bool:
+            return self.cache.keep(key, answer, decision.ttl, seen)
 
         ride = self.flights.board(
             key.answer + seen.mark.hex() if decision.share else None, stream=stream, call=call, landed=keep if decision.write else None

@@ -251,6 +251,9 @@ class _Slow:
     async def settle(self, changes: Sequence[Charge], back: Sequence[Slot] = (), renewed: Sequence[Slot] = ()) -> None:
         await self._quotas.settle(changes, back, renewed)
 
+    def post(self, changes: Sequence[Charge], back: Sequence[Slot] = ()) -> None:
+        self._quotas.post(changes, back)
+
     async def beat(self) -> None:
         await self._quotas.beat()
 
