@@ -27,10 +27,11 @@ from sightline.settings import Cache as CacheSettings
 from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Record
 from sightline.wire.folding import expand, stamp
-from sightline.wire.protocol import Base64, ChatRequest, EngineQuestion, PictureSource
+from sightline.wire.protocol import Base64, ChatRequest, EngineQuestion
 from sightline.wire.reply import Reply, Told, Whole
 
 ANSWER_TOKENS = 512  # reserved for an answer whose request sets no limit; what it really took is settled
+_encode = msgspec.json.Encoder().encode
 MOST_TOKENS = 2**40  # that a request can cost: a caller may write a number that no arithmetic of limits holds
 
 
@@ -106,27 +107,26 @@ class Gateway:
 
     async def _understand(self, request: ChatRequest, caller: Caller, record: Record, cache_control: str | None) -> Asked:
         """Refuses what may not be asked, and makes the key of what may."""
-        self._may_use(request.model, caller)
-        record.model = request.model
+        model = request.model
+        self._may_use(model, caller)
+        record.model = model
         self._safety.check(request, caller)
         decision = decide(request.body, request.cache, cache_control, self._policy(caller), default_ttl=caller.cache.ttl)
-        pictures = await self._pictures.identify(request.pictures)
+        pictures: Sequence[Identified] = ()
+        if request.pictures:
+            pictures = await self._pictures.identify(request.pictures)
+            record.images = len(pictures)
+            record.image_tokens = _image_tokens(model, pictures)
+            record.image_bytes = sum([found.sent_bytes for found in pictures])
+        policy = ",".join([found.policy.name for found in pictures])
         key = make_key(
             tenant=caller.tenant,
             generation=self._settings.generation,
-            model=request.model,
+            model=model,
             images=[found.image_hash for found in pictures],
-            question=question_hash(
-                request.body,
-                revision=self._pool.revision(request.model),
-                policy=",".join(found.policy.name for found in pictures),
-            ),
+            question=question_hash(request.body, revision=self._pool.revision(model), policy=policy),
             namespace=decision.namespace,
         )
-        record.images = len(pictures)
-        if pictures:
-            record.image_tokens = _image_tokens(request.model, pictures)
-        record.image_bytes = sum(found.sent_bytes for found in pictures)
         record.image_hash = key.image_hash
         record.question_hash = key.question_hash
         return Asked(request, caller, record, decision, pictures, key)
@@ -177,24 +177,27 @@ class Gateway:
     async def _ask(self, asked: Asked) -> Reply:
         """One question to an engine, with prepared pictures only."""
         tenant, record, pictures = asked.caller.tenant, asked.record, asked.pictures
-        ready = [
-            (_mark("picture", tenant, found.image_hash), await self._data_uri(source, found))
-            for source, found in zip(asked.request.pictures, pictures, strict=True)
-        ]
-        question = EngineQuestion(asked.request, ready, _mark("tenant", tenant))
+        uuids = [_mark("picture", tenant, found.image_hash) for found in pictures]
+        question = EngineQuestion(asked.request, uuids, _mark("tenant", tenant))
         affinity = pictures[0].image_hash if pictures else None
         began = time.perf_counter()
         try:
-            answered = await self._pool.ask(question, affinity=affinity, request_id=record.request_id, priority=asked.caller.priority)
+            answered = await self._pool.ask(
+                question,
+                partial(self._data_uri, asked),
+                affinity=affinity,
+                request_id=record.request_id,
+                priority=asked.caller.priority,
+            )
         finally:
             record.engine_wait += time.perf_counter() - began
         record.engine = answered.engine
         return answered.reply
 
-    async def _data_uri(self, source: PictureSource, found: Identified) -> tuple[Base64, ...]:
-        """The prepared picture as pieces of a data URI: the caller's own base64 where it needed no preparing."""
-        picture = await self._pictures.prepare(found)
-        own = source.base64 if picture.as_sent else None
+    async def _data_uri(self, asked: Asked, index: int) -> Sequence[Base64]:
+        """A prepared picture as pieces of a data URI: the caller's own base64 where it needed no preparing."""
+        picture = await self._pictures.prepare(asked.pictures[index])
+        own = asked.request.pictures[index].base64 if picture.as_sent else None
         return f"data:{picture.media_type};base64,".encode(), own if own is not None else pybase64.b64encode(picture.encoded)
 
     def _policy(self, caller: Caller) -> CacheSettings:
@@ -264,21 +267,24 @@ def _cost(asked: Asked) -> Cost:
     """What the request will cost if an engine is asked: its text at four bytes a token, its pictures by the model's formula, its answer
     at its longest.
     """
-    request, pictures = asked.request, asked.pictures
+    pictures = len(asked.pictures)
     if not asked.caller.counts_tokens:
-        return Cost(images=len(pictures))
-    longest = next(
-        (value for name in ("max_completion_tokens", "max_tokens") if type(value := request.body.get(name)) is int), ANSWER_TOKENS
-    )
-    choices = request.body["n"] if type(request.body.get("n")) is int else 1
-    text = len(msgspec.json.encode(request.body["messages"])) // 4
-    seen = _image_tokens(request.model, pictures)
-    return Cost(tokens=min(text + seen + max(longest, 0) * max(choices, 1), MOST_TOKENS), images=len(pictures))
+        return Cost(images=pictures)
+    body = asked.request.body
+    longest = body.get("max_completion_tokens")
+    if type(longest) is not int:
+        longest = body.get("max_tokens")
+    if type(longest) is not int:
+        longest = ANSWER_TOKENS
+    choices = body.get("n")
+    most = max(longest, 0) * (max(choices, 1) if type(choices) is int else 1)
+    text = len(_encode(body["messages"])) // 4
+    return Cost(tokens=min(text + asked.record.image_tokens + most, MOST_TOKENS), images=pictures)
 
 
 def _image_tokens(model: str, pictures: Sequence[Identified]) -> int:
     family = family_of(model)
-    return sum(image_tokens(family, found.width, found.height) for found in pictures)
+    return sum([image_tokens(family, found.width, found.height) for found in pictures])
 
 
 def _end(permit: Permit, error: BaseException, ride: Ride | None) -> None:

@@ -14,15 +14,17 @@ NAMESPACE_LENGTH = 128
 _LONGEST_NAME = 100  # characters of a field's name that are looked at and repeated: a caller may send one of megabytes
 
 # What asks for more than one choice's text, or for things that chunks carry otherwise than JSON: proven by no law in wire.folding.
-NOT_FOLDED = (
-    "logprobs",
-    "top_logprobs",
-    "logprob_token_ids",
-    "prompt_logprobs",
-    "return_token_ids",
-    "return_prompt_text",
-    "use_beam_search",
-    "audio",
+NOT_FOLDED = frozenset(
+    {
+        "logprobs",
+        "top_logprobs",
+        "logprob_token_ids",
+        "prompt_logprobs",
+        "return_token_ids",
+        "return_prompt_text",
+        "use_beam_search",
+        "audio",
+    }
 )
 
 
@@ -35,6 +37,9 @@ class Controls(msgspec.Struct, frozen=True):
     namespace: str = ""
     use: bool = False
     max_age: int | None = None
+
+
+_NOTHING = Controls()
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -58,6 +63,8 @@ class Decision(msgspec.Struct, frozen=True):
 
 def controls(cache: object, cache_control: str | None, settings: Cache) -> Controls:
     """Reads and checks a request's controls, the field and the header; raises InvalidRequest naming what is wrong."""
+    if cache is None and cache_control is None:
+        return _NOTHING
     asked = {} if cache is None else cache
     if not isinstance(asked, Mapping):
         raise InvalidRequest('`cache` is an object such as {"no-cache": true}.', param="cache")
@@ -142,7 +149,7 @@ def _bar(body: Mapping[str, Any], asked: Controls, settings: Cache) -> str | Non
     n = body.get("n")
     if n is not None and (type(n) is not int or n != 1):
         return "choices"
-    if any(body.get(name) is not None and body[name] is not False for name in NOT_FOLDED):
+    if any(body[name] is not None and body[name] is not False for name in NOT_FOLDED & body.keys()):
         return "not_folded"
     if asked.use or settings.when == "always":
         return None

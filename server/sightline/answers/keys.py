@@ -23,9 +23,14 @@ _WHITE = " \t\r\n"
 _MARK = 32  # hex digits of a mark: 128 bits, so that nobody finds two tenants or pictures with one mark
 
 
+@lru_cache(16)
+def _key_of(purpose: str) -> bytes:
+    return blake3(b"", derive_key_context=f"sightline answers 2 {purpose}").digest()
+
+
 def _digest(purpose: str, *parts: Any) -> str:
-    """64 hex digits over `parts`, told apart by JSON and from every other purpose by BLAKE3's key derivation."""
-    return blake3(_canonical(parts), derive_key_context=f"sightline answers 1 {purpose}").hexdigest()
+    """64 hex digits over `parts`, told apart by JSON and from every other purpose by a key derived from its name."""
+    return blake3(_canonical(parts), key=_key_of(purpose)).hexdigest()
 
 
 def image_hash(hashes: Sequence[str]) -> str | None:
@@ -41,7 +46,7 @@ def question_hash(body: Mapping[str, Any], *, revision: str, policy: str) -> str
     `body` is the request with `picture:N` in place of each picture's URL; `revision` tells apart what the engines serve under one model
     name, `policy` how pictures are prepared.
     """
-    question = {name: value for name, value in body.items() if name not in EXCLUDED}
+    question = {name: body[name] for name in body.keys() - EXCLUDED}
     # A text that the model is to go on with, or that comes back in the answer, counts as it is, to the last blank.
     if not body.get("continue_final_message") and not body.get("echo") and isinstance(body.get("messages"), list):
         question["messages"] = [_light(message) for message in body["messages"]]
@@ -92,6 +97,7 @@ def generation_mark(generation: str) -> str:
     return _digest("generation", generation)[:8]
 
 
+@lru_cache(16_384)
 def picture_mark(image: str) -> str:
     return _digest("picture", image)[:_MARK]
 
@@ -128,8 +134,8 @@ def make_key(*, tenant: str, generation: str, model: str, images: Sequence[str],
     digest = _digest("answer", tenant, generation, namespace, model, list(images), question)
     tag = f"{tenant_mark(tenant)}.{picture_mark(whole) if whole else digest[:_MARK]}"
     head, tail = f"{_prefix(generation)}:{{{tag}}}", f"{model_mark(model)}:{digest}"
-    names = dict.fromkeys((*images, whole) if whole else ())  # several pictures can be forgotten one by one, and by their common hash
-    pictures = tuple(PictureKeys.of(generation, tenant, name) for name in names)
+    # Several pictures can be forgotten one by one, and by their common hash.
+    pictures = tuple([PictureKeys.of(generation, tenant, name) for name in dict.fromkeys((*images, whole))]) if whole else ()
     return Key(whole, question, f"{head}:a:{tail}", f"{head}:l:{tail}", pictures)
 
 

@@ -63,13 +63,12 @@ class Client:
         return reply
 
     async def _reply(self, response: Response, deadline: Deadline, *, stream: bool) -> Reply:
+        if not stream:
+            return Whole(await _whole(response))
         await _head(response)
         if response.status != 200:
             raise _refusal(response.status, await _read(response), response.headers)
-        if b"content-encoding" in response.headers:
-            raise EngineError("The engine compressed its answer though it was asked not to.")
-        if not stream:
-            return Whole(_completion(await _read(response)))
+        _require_plain(response)
         if not response.headers.get(b"content-type", b"").startswith(b"text/event-stream"):
             raise EngineError("The engine did not answer with an event stream.")
         events = EngineStream(response, deadline, self._timeouts.between_tokens)
@@ -227,6 +226,29 @@ async def _head(response: Response) -> None:
         raise NotAnswered("The engine closed the connection without an answer.") from None
     except BrokenAnswer:
         raise EngineError("The engine's answer is not HTTP.") from None
+
+
+async def _whole(response: Response) -> bytes:
+    """The completion, in one wait."""
+    try:
+        body = await response.whole(MAX_ANSWER_BYTES)
+    except Disconnected:
+        raise NotAnswered("The engine closed the connection without an answer.") from None
+    except BrokenAnswer:
+        if not response.status:
+            raise EngineError("The engine's answer is not HTTP.") from None
+        if response.status != 200:
+            raise _refusal(response.status, b"", response.headers) from None
+        raise EngineError("The engine's answer ended before it was complete, or is too large.") from None
+    if response.status != 200:
+        raise _refusal(response.status, body, response.headers)
+    _require_plain(response)
+    return _completion(body)
+
+
+def _require_plain(response: Response) -> None:
+    if b"content-encoding" in response.headers:
+        raise EngineError("The engine compressed its answer though it was asked not to.")
 
 
 async def _read(response: Response) -> bytes:

@@ -43,6 +43,8 @@ class Response:
         self._connection = connection
         self._pieces: list[bytes] = []
         self._waiting_bytes = 0
+        self._most = _WAITING_BYTES
+        self._whole = False  # nobody wants to hear of anything but the end
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -63,6 +65,20 @@ class Response:
             self._connection.go_on()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    async def whole(self, most: int) -> bytes:
+        """The body, when all of it is here and so is the head; asked instead of `head` and `some`.
+
+        Raises what they raise; BrokenAnswer too when it has `most` bytes or more.
+        """
+        if not self.complete:
+            self._most, self._whole = most, True
+            while not self.complete:
+                if self._waiting_bytes >= most:
+                    raise BrokenAnswer
+                await self._changed()
+        pieces, self._pieces = self._pieces, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
     def close(self) -> None:
         if not self.complete:
             self._connection.abort()
@@ -76,14 +92,17 @@ class Response:
 
     def take_head(self, status: int, headers: dict[bytes, bytes]) -> None:
         self.status, self.headers = status, headers
-        self._wake()
+        if not self._whole:
+            self._wake()
 
     def take(self, piece: bytes) -> bool:
         """Whether more may come at once."""
         self._pieces.append(piece)
         self._waiting_bytes += len(piece)
-        self._wake()
-        return self._waiting_bytes < _WAITING_BYTES
+        enough = self._waiting_bytes >= self._most
+        if enough or not self._whole:
+            self._wake()
+        return not enough
 
     def end(self, error: Exception | None = None) -> None:
         self._error, self.complete = error, error is None

@@ -8,7 +8,7 @@ asked once more, of another engine (or on a new connection), within a budget.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import Any, NamedTuple, Self
 
 import structlog
@@ -22,7 +22,7 @@ from sightline.limits.admission import Admission, Place
 from sightline.limits.keyfile import Priority
 from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
-from sightline.wire.protocol import EngineQuestion
+from sightline.wire.protocol import Base64, EngineQuestion
 from sightline.wire.reply import Event, Reply, Stream, Whole
 
 _log = structlog.get_logger()
@@ -66,6 +66,9 @@ class Member:
             _log.log(20 if up else 30, "engine.up" if up else "engine.down", engine=self.name, models=sorted(self.models))
         self.up = up
         self.gauge.set(up)
+
+
+Prepare = Callable[[int], Awaitable[Sequence[Base64]]]
 
 
 class Pool:
@@ -119,11 +122,22 @@ class Pool:
         """What the engines serve under that name, as far as they say: another path or parent is another model."""
         return next((member.revisions[model] for member in reversed(self.members) if model in member.revisions), "")
 
-    async def ask(self, question: EngineQuestion, *, affinity: str | None, request_id: str, priority: Priority = "normal") -> Answered:
-        """Asks one engine, and once more where that can help. Returns when the answer has begun. Raises SightlineError."""
+    async def ask(
+        self,
+        question: EngineQuestion,
+        prepare: Prepare,
+        *,
+        affinity: str | None,
+        request_id: str,
+        priority: Priority = "normal",
+    ) -> Answered:
+        """Asks one engine, and once more where that can help. Returns when the answer has begun. Raises SightlineError.
+
+        `prepare` is asked for those of the question's pictures, by their place in it, that the engine does not have.
+        """
         place = await self._admission.enter(priority)
         try:
-            member, reply, started = await self._ask_somebody(question, affinity, request_id)
+            member, reply, started = await self._ask_somebody(question, prepare, affinity, request_id)
         except BaseException as error:
             place.leave(failed=isinstance(error, _FAILURES), counts=isinstance(error, _FAILURES))
             raise
@@ -133,14 +147,16 @@ class Pool:
             return Answered(reply, member.name)
         return Answered(_Counted(reply, call), member.name)
 
-    async def _ask_somebody(self, question: EngineQuestion, affinity: str | None, request_id: str) -> tuple[Member, Reply, float]:
+    async def _ask_somebody(
+        self, question: EngineQuestion, prepare: Prepare, affinity: str | None, request_id: str
+    ) -> tuple[Member, Reply, float]:
         self._budget.request()
         tried: list[Member] = []
         while True:
             member = self._choose(question.model, affinity, tried)
             started = self._clock()
             try:
-                return member, await self._ask(member, question, request_id), started
+                return member, await self._ask(member, question, prepare, request_id), started
             except _FAILURES as error:
                 another = any(other is not member and other.up and question.model in other.models for other in self.members)
                 if tried or not (another or isinstance(error, NotAnswered)) or not self._budget.take(self._clock()):
@@ -148,12 +164,12 @@ class Pool:
                 tried.append(member)
                 self._metrics.engine_retries.labels(error.code).inc()
 
-    async def _ask(self, member: Member, question: EngineQuestion, request_id: str) -> Reply:
+    async def _ask(self, member: Member, question: EngineQuestion, prepare: Prepare, request_id: str) -> Reply:
         """A reply that has begun counts as a call of `member` until somebody says that it has ended."""
         member.health.asked(self._clock())
         member.calls += 1
         try:
-            reply = await self._chat(member, question, request_id)
+            reply = await self._chat(member, question, prepare, request_id)
         except BaseException as error:
             member.calls -= 1
             if isinstance(error, _FAILURES):
@@ -175,22 +191,26 @@ class Pool:
             child = self._durations[engine, model] = self._metrics.engine_duration.labels(engine, model)
         return child
 
-    async def _chat(self, member: Member, question: EngineQuestion, request_id: str) -> Reply:
+    async def _chat(self, member: Member, question: EngineQuestion, prepare: Prepare, request_id: str) -> Reply:
         """Names the pictures that the engine has; where it has let go of one, sends them all."""
-        known = member.reuse.known(question.uuids, self._clock())
+        uuids = question.uuids
+        known = member.reuse.known(uuids, self._clock()) if uuids else frozenset()
         try:
-            reply = await member.client.chat(question.body(known), stream=question.stream, request_id=request_id)
+            reply = await member.client.chat(await _body(question, prepare, known), stream=question.stream, request_id=request_id)
         except EngineRefused as refused:
             if not (known and is_miss(refused)):
                 raise
-            member.reuse.missed(question.uuids, self._clock())
+            member.reuse.missed(uuids, self._clock())
             self._metrics.engine_retries.labels("picture_gone").inc()
-            reply = await member.client.chat(question.body(()), stream=question.stream, request_id=request_id)
-        member.reuse.answered(question.uuids, reused=bool(known))
+            reply = await member.client.chat(await _body(question, prepare, ()), stream=question.stream, request_id=request_id)
+        if uuids:
+            member.reuse.answered(uuids, reused=bool(known))
         return reply
 
     def _choose(self, model: str, affinity: str | None, tried: Sequence[Member]) -> Member:
         now = self._clock()
+        if len(self.members) == 1 and model in self.members[0].models:
+            return self.members[0]
         serving = [m for m in self.members if model in m.models and m not in tried] or [m for m in self.members if model in m.models]
         well = [m for m in serving if m.up and m.health.may_ask(now)] or serving  # the last engine is never ejected
         if not well:
@@ -202,6 +222,10 @@ class Pool:
         share = 1.25 * (sum(m.calls for m in well) + 1) / len(well)
         ranked = sorted(well, key=lambda m: blake3(f"{affinity}|{m.name}".encode()).digest(), reverse=True)
         return next((m for m in ranked if m.calls < share), ranked[0])
+
+
+async def _body(question: EngineQuestion, prepare: Prepare, known: Container[str]) -> bytes:
+    return question.body({uuid: await prepare(place) for place, uuid in enumerate(question.uuids) if uuid not in known})
 
 
 class _Call:

@@ -6,6 +6,7 @@ Pure decisions.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from sightline.errors import EngineRefused, SightlineError
 
@@ -22,13 +23,13 @@ class Reuse:
         self._missed = 0
         self._until = 0.0
 
-    def known(self, uuids: list[str], now: float) -> frozenset[str]:
+    def known(self, uuids: Sequence[str], now: float) -> frozenset[str]:
         """Those of `uuids` whose bytes need not be sent."""
         if now < self._until:
             return frozenset()
         return frozenset(uuid for uuid in uuids if uuid in self._sent)
 
-    def answered(self, uuids: list[str], *, reused: bool) -> None:
+    def answered(self, uuids: Sequence[str], *, reused: bool) -> None:
         """The engine has begun to answer about these."""
         self._missed = 0 if reused else self._missed
         for uuid in uuids:
@@ -37,7 +38,7 @@ class Reuse:
         while len(self._sent) > _REMEMBERED:
             self._sent.popitem(last=False)
 
-    def missed(self, uuids: list[str], now: float) -> None:
+    def missed(self, uuids: Sequence[str], now: float) -> None:
         """The engine no longer has one of these."""
         for uuid in uuids:
             self._sent.pop(uuid, None)

@@ -11,7 +11,7 @@ import ipaddress
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -51,16 +51,16 @@ class Caller:
     cache: CachePolicy = BY_SETTINGS
     safety: Safety = UNCHECKED
     priority: Priority = "normal"
+    counts_tokens: bool = field(init=False, default=False)  # whether any limit of his or his tenant's is about tokens
+
+    def __post_init__(self) -> None:
+        sides = (self.limits, self.tenant_limits)
+        counts = any(side.tokens_per_minute is not None or side.tokens_per_day is not None for side in sides)
+        object.__setattr__(self, "counts_tokens", counts)
 
     def require(self, scope: Scope) -> None:
         if scope not in self.scopes:
             raise PermissionDenied(f"This key may not do that: it lacks the scope `{scope}`. Ask for a key made with `--scope {scope}`.")
-
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether any limit of his or his tenant's is about tokens."""
-        sides = (self.limits, self.tenant_limits)
-        return any(side.tokens_per_minute is not None or side.tokens_per_day is not None for side in sides)
 
     def may_use(self, model: str) -> bool:
         return self.models is None or model in self.models

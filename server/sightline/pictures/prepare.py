@@ -108,7 +108,10 @@ class Pictures:
             if remote:
                 sent |= zip((source.index for source in remote), await _together([self._fetched(source) for source in remote]), strict=True)
             arrived = [sent[source.index] for source in sources]
-            unknown = [one.digest for one in arrived if self._memo.identity(one.digest) is None and not one.policy.trusted]
+            identities = [self._memo.identity(one.digest) for one in arrived]
+            if None not in identities:
+                return tuple([self._known(one, identity) for one, identity in zip(arrived, identities, strict=True) if identity])
+            unknown = [one.digest for one, identity in zip(arrived, identities, strict=True) if identity is None and not one.policy.trusted]
             known = await self._memo.recall(unknown)
             return tuple(await _together([self._identified(one, known.get(one.digest)) for one in arrived]))
 
@@ -173,10 +176,13 @@ class Pictures:
 
     async def _identified(self, sent: _Sent, recalled: Identity | None) -> Identified:
         identity = recalled or self._memo.identity(sent.digest)
-        picture = self._memo.picture(sent.digest)
         if identity is None:
             picture = await self._prepared(sent)
             identity = Identity(picture.image_hash, picture.width, picture.height)
+        return self._known(sent, identity)
+
+    def _known(self, sent: _Sent, identity: Identity) -> Identified:
+        picture = self._memo.picture(sent.digest)
         return Identified(sent.param, *identity, sent.data, sent.digest, sent.header, sent.policy, picture)
 
     async def _prepared(self, sent: _Sent | Identified) -> Picture:

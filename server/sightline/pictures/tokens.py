@@ -8,6 +8,7 @@ round them. `least` and `most` are the pixels that a checkpoint's processor scal
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ def image_tokens(family: Family, width: int, height: int, *, least: int | None =
     return family.count(family, width, height)
 
 
+@lru_cache(1024)
 def family_of(model: str) -> Family:
     """The family that a model's name tells of; Qwen2-VL's dense grid for one that tells of none, so that limits err on the high side."""
     plain = "".join(letter for letter in model.lower() if letter.isalnum())

@@ -6,7 +6,7 @@ JSON string; whatever does not turn out to be a picture (text that quotes a data
 """
 
 import secrets
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -61,10 +61,10 @@ def parse(data: bytes | bytearray, limits: Requests, pictures: int) -> ChatReque
 
 
 class EngineQuestion(msgspec.Struct, frozen=True):
-    """A request as an engine is asked it: `pictures` holds (uuid, pieces of the data URI) for each of the request's."""
+    """A request as an engine is asked it: `uuids` name its pictures, in order."""
 
     request: ChatRequest
-    pictures: Sequence[tuple[str, Sequence[Base64]]]
+    uuids: Sequence[str]
     salt: str
 
     @property
@@ -75,28 +75,25 @@ class EngineQuestion(msgspec.Struct, frozen=True):
     def stream(self) -> bool:
         return self.request.stream
 
-    @property
-    def uuids(self) -> list[str]:
-        return [uuid for uuid, _ in self.pictures]
-
-    def body(self, known: Container[str] = ()) -> bytes:
-        """The JSON for the engine; a picture that is `known` there goes by its uuid alone."""
-        body = {**self.request.body, "cache_salt": self.salt}
-        if self.pictures:
-            body["messages"] = [self._with_pictures(message, known) for message in body["messages"]]
+    def body(self, pictures: Mapping[str, Sequence[Base64]]) -> bytes:
+        """The JSON for the engine. `pictures` are data URIs in pieces, by uuid; one that is not among them goes by its uuid alone."""
+        body = self.request.body | {"cache_salt": self.salt}
+        if self.uuids:
+            body["messages"] = [self._with_pictures(message, pictures) for message in body["messages"]]
         if self.request.stream:
             body["stream_options"] = {"include_usage": True}
         return _encode(body)
 
-    def _with_pictures(self, message: dict[str, Any], known: Container[str]) -> dict[str, Any]:
+    def _with_pictures(self, message: dict[str, Any], pictures: Mapping[str, Sequence[Base64]]) -> dict[str, Any]:
         content = message.get("content")
         if not isinstance(content, list):
             return message
-        return {**message, "content": [self._picture(part, known) if part["type"] == "image_url" else part for part in content]}
+        return message | {"content": [self._picture(part, pictures) if part["type"] == "image_url" else part for part in content]}
 
-    def _picture(self, part: dict[str, Any], known: Container[str]) -> dict[str, Any]:
-        uuid, pieces = self.pictures[int(part["image_url"]["url"].removeprefix("picture:"))]
-        url = None if uuid in known else {"url": msgspec.Raw(b"".join((b'"', *pieces, b'"')))}
+    def _picture(self, part: dict[str, Any], pictures: Mapping[str, Sequence[Base64]]) -> dict[str, Any]:
+        uuid = self.uuids[int(part["image_url"]["url"].removeprefix("picture:"))]
+        pieces = pictures.get(uuid)
+        url = None if pieces is None else {"url": msgspec.Raw(b"".join((b'"', *pieces, b'"')))}
         return {"type": "image_url", "image_url": url, "uuid": uuid}
 
 

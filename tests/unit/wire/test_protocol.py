@@ -79,12 +79,12 @@ def test_of_duplicate_keys_the_last_one_counts_for_key_and_engine_alike() -> Non
     )
     request = read(sent.encode())
     assert payloads(request) == [other.encode()]
-    assert LONG not in EngineQuestion(request, [("u", (b"new",))], "s").body().decode()
+    assert LONG not in EngineQuestion(request, ["u"], "s").body({"u": (b"new",)}).decode()
 
 
 def test_what_the_engine_gets_is_the_request_with_the_prepared_pictures() -> None:
     request = read(body({"type": "text", "text": "a"}, part(LONG, detail="high"), stream=True, temperature=0.1, cache={"ttl": 5}))
-    sent = json.loads(EngineQuestion(request, [("name", (b"data:image/jpeg;base64,", b"AAAA"))], "salt").body())
+    sent = json.loads(EngineQuestion(request, ["name"], "salt").body({"name": (b"data:image/jpeg;base64,", b"AAAA")}))
     assert sent == {
         "model": "m",
         "messages": [
@@ -105,8 +105,8 @@ def test_what_the_engine_gets_is_the_request_with_the_prepared_pictures() -> Non
 
 def test_a_picture_that_the_engine_has_goes_by_its_name_alone() -> None:
     request = read(body(part(LONG), part(SHORT)))
-    question = EngineQuestion(request, [("old", (b"x",)), ("new", (b"y",))], "salt")
-    first, second = json.loads(question.body({"old"}))["messages"][0]["content"]
+    question = EngineQuestion(request, ["old", "new"], "salt")
+    first, second = json.loads(question.body({"new": (b"y",)}))["messages"][0]["content"]
     assert first == {"type": "image_url", "image_url": None, "uuid": "old"}
     assert second["image_url"] == {"url": "y"}
 
