@@ -105,11 +105,17 @@ def lifetime(redis: RedisServer, key: str) -> float:
     return int(redis.tell("PTTL", key).removeprefix(b":")) / 1000
 
 
+def all_is_kept(gateway: GatewayProcess) -> None:
+    """Returns when Redis holds whatever was to be kept so far: it is told in order, and here somebody waits for it."""
+    assert gateway.client.delete(f"/v1/cache/images/{'0' * 64}").status_code == 200
+
+
 @contextmanager
-def kept_meanwhile(redis: RedisServer) -> Iterator[list[str]]:
+def kept_meanwhile(gateway: GatewayProcess, redis: RedisServer) -> Iterator[list[str]]:
     """The keys of the answers that the block added."""
     before, added = set(keys_of(redis)), list[str]()
     yield added
+    all_is_kept(gateway)
     added += [key for key in keys_of(redis) if ":a:" in key and key not in before]
 
 

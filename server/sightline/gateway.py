@@ -118,13 +118,16 @@ class Gateway:
             record.images = len(pictures)
             record.image_tokens = _image_tokens(model, pictures)
             record.image_bytes = sum([found.sent_bytes for found in pictures])
-        policy = ",".join([found.policy.name for found in pictures])
+        depends = self._pool.revision(model), ",".join([found.policy.name for found in pictures])
+        question = request.digests.get(depends)
+        if question is None:
+            question = request.digests[depends] = question_hash(request.body, revision=depends[0], policy=depends[1])
         key = make_key(
             tenant=caller.tenant,
             generation=self._settings.generation,
             model=model,
             images=[found.image_hash for found in pictures],
-            question=question_hash(request.body, revision=self._pool.revision(model), policy=policy),
+            question=question,
             namespace=decision.namespace,
         )
         record.image_hash = key.image_hash

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from tests.caching import cache
+from tests.caching import all_is_kept, cache
 from tests.fakes.redis_server import RedisServer
 from tests.serving import COMMAND, GatewayProcess, environment
 from tests.shapes import ask, data_uri, picture
@@ -31,6 +31,7 @@ def test_what_is_purged_is_asked_again(cached: GatewayProcess, redis: RedisServe
     body = ask(f"to be purged with {words}", pictures=(data_uri(picture()),))
     image_hash = cached.chat(body).headers["x-image-hash"]
     assert cache(cached.chat(body)) == "HIT"
+    all_is_kept(cached)
 
     status, out, err = sightline_cache("purge", "--store", redis.url, *(image_hash if word == "IT" else word for word in words))
 

@@ -57,7 +57,7 @@ def test_an_answer_young_enough_is_taken(cached: GatewayProcess) -> None:
 
 @pytest.mark.parametrize(("fields", "seconds"), [({}, 3600), ({"cache": {"ttl": 60}}, 60)], ids=["default", "ttl"])
 def test_an_answer_is_kept_for_its_time(cached: GatewayProcess, redis: RedisServer, fields: dict[str, Any], seconds: int) -> None:
-    with kept_meanwhile(redis) as kept:
+    with kept_meanwhile(cached, redis) as kept:
         asked(cached, ask(), (fields, {}))
 
     (key,) = kept

@@ -33,7 +33,7 @@ FAILURES = [
 def test_failed(cached: GatewayProcess, engine: FakeEngine, redis: RedisServer, form: str, script: Script) -> None:
     engine.script = script
     body = ask()
-    with kept_meanwhile(redis) as kept:
+    with kept_meanwhile(cached, redis) as kept:
         cached.chat(body | FORMS[form])
     assert kept == []
 
@@ -58,7 +58,7 @@ def test_left(cached: GatewayProcess, engine: FakeEngine, redis: RedisServer, fi
     """By its only client, before it was complete."""
     engine.upcoming.append(Script(rate=10))
     body = ask() | fields
-    with kept_meanwhile(redis) as kept:
+    with kept_meanwhile(cached, redis) as kept:
         with cached.connect() as wire:
             wire.sendall(head(len(encoded(body))) + encoded(body))
             call = engine.wait_for_call()

@@ -14,7 +14,7 @@ from sightline.limits.admission import Crowd
 from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Record
-from sightline.wire.protocol import ChatRequest, parse
+from sightline.wire.protocol import ChatRequest, Parser
 from sightline.wire.reply import Event, Kind, Stream, Whole
 from sightline.wire.sse import DONE, frame
 
@@ -27,8 +27,7 @@ class Chat:
     def __init__(self, gateway: Gateway, edge: Edge, settings: Settings, bodies: Bodies, metrics: Metrics) -> None:
         self._gateway = gateway
         self._edge = edge
-        self._requests = settings.requests
-        self._pictures = settings.images.per_request
+        self._parser = Parser(settings.requests, settings.images.per_request)
         self.bodies = bodies
         self._crowd = Crowd(settings.limits.requests_in_flight)
         self._disconnects = metrics.client_disconnects
@@ -83,7 +82,7 @@ class Chat:
         self._end(exchange.record)
 
     async def _answer(self, exchange: Exchange, record: Record) -> None:
-        request = parse(exchange.body, self._requests, self._pictures)
+        request = self._parser.parse(exchange.body)
         cache_control = exchange.head.cache_control
         answer = await self._gateway.answer(
             request, exchange.caller, record, cache_control=None if cache_control is None else cache_control.decode("latin-1")

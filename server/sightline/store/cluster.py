@@ -52,9 +52,8 @@ class Cluster:
             await asyncio.gather(*(self._share(host, commands, places, replies) for host, places in shares.items()))
             return replies
 
-    def post(self, command: Command) -> "asyncio.Future[list[Reply]] | None":  # noqa: ARG002 - whose it is may have to be asked
+    def post(self, sha: str, script: bytes, rest: Command) -> None:
         """Nothing can be sent at once here."""
-        return None
 
     async def dial(self) -> None:
         """Learns which node holds what, if that is not known; one look at a time, shared by all."""

@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.ended = False
+        self.scripts: set[str] = set()  # digests of those that were sent whole
         self._retired = False
         self._loop = loop
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)

@@ -38,7 +38,7 @@ class Link(Protocol):
     @property
     def one_slot(self) -> bool: ...
     async def call(self, commands: Sequence[Command]) -> list[Reply]: ...
-    def post(self, command: Command) -> "asyncio.Future[list[Reply]] | None": ...
+    def post(self, sha: str, script: bytes, rest: Command) -> "asyncio.Future[list[Reply]] | None": ...
     def dial(self) -> Awaitable[object]: ...
     def scan(self, match: str) -> AsyncIterator[list[bytes]]: ...
     async def each(self, command: Command) -> list[Reply]: ...
@@ -116,10 +116,8 @@ class RedisStore:
     def post(self, key: str, value: bytes, ttl: float, groups: Sequence[str] = ()) -> None:
         if not self._link.one_slot or not 0 < len(value) <= self._largest:
             self._spawn(self.put(key, value, ttl, groups))
-        elif groups:
-            self.send("put", self._put, [*groups, key], [key, _milliseconds(ttl), value])
         else:
-            self._send("put", ("SET", key, value, "PX", _milliseconds(ttl)), partial(self.put, key, value, ttl))
+            self.send("put", self._put, [*groups, key], [key, _milliseconds(ttl), value])
 
     async def delete(self, keys: Sequence[str]) -> int:
         return sum(await self._ask("delete", [("UNLINK", key) for key in keys])) if keys else 0
@@ -155,20 +153,16 @@ class RedisStore:
 
     def send(self, operation: str, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> None:
         """`evaluate` for nobody who waits: it leaves with the next command, is carried out before it, and its failure is only counted."""
-        again = partial(self.evaluate, operation, script, keys, args)
-        self._send(operation, ("EVALSHA", script.sha, len(keys), *keys, *args), again)
-
-    def _send(self, operation: str, command: Command, again: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        """`again` does the same in the long way: where there is no connection yet, or the server has forgotten the script."""
         if self._breaker.state is not State.CLOSED:
             return
+        again = partial(self.evaluate, operation, script, keys, args)
         try:
-            sent = self._link.post(command)
+            sent = self._link.post(script.sha, script.body, (len(keys), *keys, *args))
         except OSError as error:
             self._failed()
             self._told(operation, type(error).__name__)
             return
-        if sent is None:
+        if sent is None:  # there is no connection yet
             self._spawn(again())
         else:
             sent.add_done_callback(partial(self._sent, operation, again))
@@ -185,7 +179,7 @@ class RedisStore:
             [reply] = self._checked(operation, sent.result(), NO_SCRIPT)
         except StoreError:
             return
-        if isinstance(reply, hiredis.ReplyError):
+        if isinstance(reply, hiredis.ReplyError):  # the server has forgotten the script
             self._spawn(again())
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:

@@ -34,11 +34,17 @@ class Server:
                 connection = await self.dial()
         return await connection.call(commands, deadline)
 
-    def post(self, command: Command) -> "asyncio.Future[list[Reply]] | None":
-        """`call` for nobody who waits: it leaves with the next call. None when there is no connection now."""
+    def post(self, sha: str, script: bytes, rest: Command) -> "asyncio.Future[list[Reply]] | None":
+        """Runs a script for nobody who waits: it leaves with the next call. None when there is no connection now.
+
+        The script goes whole the first time on a connection: were it asked for by its digest and not known, it would lose its place.
+        """
         connection = self._connection
         if connection is None or connection.ended:
             return None
+        known = sha in connection.scripts
+        connection.scripts.add(sha)
+        command: Command = ("EVALSHA", sha, *rest) if known else ("EVAL", script, *rest)
         return connection.call([command], asyncio.get_running_loop().time() + self._limit, soon=False)
 
     async def dial(self) -> Connection:

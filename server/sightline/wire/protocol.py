@@ -6,6 +6,7 @@ JSON string; whatever does not turn out to be a picture (text that quotes a data
 """
 
 import secrets
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,10 +18,14 @@ from sightline.wire import fields
 
 _MARK = b";base64,"
 _MOST_BRACKETS = 200_000  # `[` and `{` in a body, texts included: an array takes half a microsecond and 64 bytes for two bytes sent
+_WORTH_KEEPING, _KEPT = 4096, 2**21  # bytes of a body without its pictures that is remembered, and of all those together
 _WORTH_CUTTING = 512  # bytes; below that the decoder is as fast
 _NONCE = secrets.token_hex(16)  # stands where a cut was; nobody outside this process knows it
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
+
+_TEXT, _IMAGE = fields.PARTS["text"], fields.PARTS["image_url"]
+_OURS = fields.OURS | {"stream_options"}
 
 Base64 = bytes | bytearray | memoryview
 
@@ -36,7 +41,11 @@ class PictureSource(msgspec.Struct, frozen=True):
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
-    """A request that passed the door. In `body` each picture's URL reads `picture:N`; Sightline's own fields are taken out."""
+    """A request that passed the door. In `body` each picture's URL reads `picture:N`; Sightline's own fields are taken out.
+
+    Nothing in it is changed by anybody: requests of the same words share it. `digests` is where those who take a digest of the question
+    find it again, by what it depends on besides.
+    """
 
     model: str
     stream: bool
@@ -44,20 +53,51 @@ class ChatRequest(msgspec.Struct, frozen=True):
     body: dict[str, Any]
     pictures: tuple[PictureSource, ...]
     cache: Any
+    digests: dict[Any, str]
 
 
-def parse(data: bytes | bytearray, limits: Requests, pictures: int) -> ChatRequest:
-    """Reads a request body. `pictures` is how many it may have. Raises InvalidRequest or PictureRefused."""
-    skeleton, cuts = _cut(data)
-    try:
-        request, used = _read(_json(skeleton, limits.nesting), cuts, limits, pictures)
-    except InvalidRequest:
-        if not cuts:
-            raise
-        used = -1
-    if used != len(cuts):  # a cut is no picture, or the body is wrong somewhere: what it means, the whole body says
-        request, _ = _read(_json(data, limits.nesting), (), limits, pictures)
-    return request
+class Parser:
+    """Reads request bodies, and remembers what those that came lately meant: the same question is asked about many pictures, and the
+    same request again and again. `pictures` is how many one may have.
+    """
+
+    def __init__(self, limits: Requests, pictures: int) -> None:
+        self._limits = limits
+        self._pictures = pictures
+        self._read: OrderedDict[bytes, ChatRequest] = OrderedDict()
+        self._size = 0
+
+    def parse(self, data: bytes | bytearray) -> ChatRequest:
+        """Raises InvalidRequest or PictureRefused."""
+        skeleton, cuts = _cut(data)
+        known = self._read.get(skeleton)
+        if known is not None:
+            self._read.move_to_end(skeleton)
+            return _with(known, cuts) if cuts else known
+        try:
+            request, used = _read(_json(skeleton, self._limits.nesting), cuts, self._limits, self._pictures)
+        except InvalidRequest:
+            if not cuts:
+                raise
+            used = -1
+        if used != len(cuts):  # a cut is no picture, or the body is wrong somewhere: what it means, the whole body says
+            request, _ = _read(_json(data, self._limits.nesting), (), self._limits, self._pictures)
+        elif len(skeleton) <= _WORTH_KEEPING and used == len(request.pictures):
+            self._remember(skeleton, _with(request, (b"",) * used))
+        return request
+
+    def _remember(self, skeleton: bytes, request: ChatRequest) -> None:
+        self._read[skeleton] = request
+        self._size += len(skeleton)
+        while self._size > _KEPT:
+            oldest, _ = self._read.popitem(last=False)
+            self._size -= len(oldest)
+
+
+def _with(request: ChatRequest, cuts: Sequence[Base64]) -> ChatRequest:
+    """`request` about other pictures: their base64 in order."""
+    pictures = tuple([PictureSource(was.index, was.param, was.detail, cut, None) for was, cut in zip(request.pictures, cuts, strict=True)])
+    return ChatRequest(request.model, request.stream, request.include_usage, request.body, pictures, request.cache, request.digests)
 
 
 class EngineQuestion(msgspec.Struct, frozen=True):
@@ -97,11 +137,11 @@ class EngineQuestion(msgspec.Struct, frozen=True):
         return {"type": "image_url", "image_url": url, "uuid": uuid}
 
 
-def _cut(data: bytes | bytearray) -> tuple[bytes | bytearray, list[memoryview]]:
+def _cut(data: bytes | bytearray) -> tuple[bytes, list[memoryview]]:
     """The body with every long base64 run replaced by a placeholder, and the runs in order."""
     at = data.find(_MARK)
     if at < 0:
-        return data, []
+        return bytes(data), []
     view, done = memoryview(data), 0
     pieces: list[Base64] = []
     cuts: list[memoryview] = []
@@ -116,7 +156,7 @@ def _cut(data: bytes | bytearray) -> tuple[bytes | bytearray, list[memoryview]]:
             done = end
         at = data.find(_MARK, max(start, end))
     if not cuts:
-        return data, []
+        return bytes(data), []
     return b"".join((*pieces, view[done:])), cuts
 
 
@@ -151,9 +191,10 @@ def _depth(value: Any) -> int:
 
 def _read(body: dict[str, Any], cuts: Sequence[memoryview], limits: Requests, pictures: int) -> tuple[ChatRequest, int]:
     """Checks what Sightline itself uses; the rest is the engine's to judge. Also tells how many cuts were pictures."""
-    for name in body:
-        if name not in fields.ACCEPTED and (fields.is_refused(name) or limits.unknown_fields == "refuse"):
-            raise InvalidRequest(fields.why_not(name, fields.ACCEPTED), code="unsupported_parameter", param=fields.shown(name))
+    if not body.keys() <= fields.ACCEPTED:
+        for name in body:
+            if name not in fields.ACCEPTED and (fields.is_refused(name) or limits.unknown_fields == "refuse"):
+                raise InvalidRequest(fields.why_not(name, fields.ACCEPTED), code="unsupported_parameter", param=fields.shown(name))
     model = _required(body, "model", str, "a string")
     messages = _required(body, "messages", list, "an array")
     if not messages:
@@ -161,15 +202,17 @@ def _read(body: dict[str, Any], cuts: Sequence[memoryview], limits: Requests, pi
     if len(messages) > limits.messages:
         raise InvalidRequest(f"'messages' holds {len(messages)} messages; at most {limits.messages} are taken.", param="messages")
     stream = _boolean(body, "stream")
-    include_usage = _stream_options(body, stream)
+    include_usage = _stream_options(body, stream) if "stream_options" in body else False
     found = list(_take_pictures(messages, cuts))
     if len(found) > pictures:
         raise PictureRefused(
             f"The request holds {len(found)} pictures; at most {pictures} are taken.", code="too_many_images", param="messages"
         )
-    rest = {name: value for name, value in body.items() if name not in fields.OURS and name != "stream_options"}
-    sources = tuple(source for source, _ in found)
-    return ChatRequest(model, stream, include_usage, rest, sources, body.get("cache")), sum(was_cut for _, was_cut in found)
+    cache = body.get("cache")
+    for name in _OURS & body.keys():
+        del body[name]
+    sources = tuple([source for source, _ in found])
+    return ChatRequest(model, stream, include_usage, body, sources, cache, {}), sum([was_cut for _, was_cut in found])
 
 
 def _required(body: Mapping[str, Any], name: str, kind: type, what: str) -> Any:
@@ -200,27 +243,31 @@ def _stream_options(body: Mapping[str, Any], stream: bool) -> bool:
 
 
 def _only(value: Mapping[str, Any], known: frozenset[str], where: str) -> None:
-    for name in value:
-        if name not in known:
-            raise InvalidRequest(fields.why_not(name, known), code="unsupported_parameter", param=where + fields.shown(name))
+    if value.keys() <= known:
+        return
+    name = next(name for name in value if name not in known)
+    raise InvalidRequest(fields.why_not(name, known), code="unsupported_parameter", param=where + fields.shown(name))
 
 
 def _take_pictures(messages: list[Any], cuts: Sequence[memoryview]) -> Iterator[tuple[PictureSource, bool]]:
     """Each picture in order, its URL in the message replaced by `picture:N`, and whether it had been cut out."""
     index = 0
     for m, message in enumerate(messages):
-        where = f"messages[{m}]"
         if not isinstance(message, dict):
-            raise InvalidRequest(f"'{where}' should be an object.", param=where)
-        _only(message, fields.MESSAGE, f"{where}.")
-        _required({f"{where}.role": message.get("role")}, f"{where}.role", str, "a string")
+            raise InvalidRequest(f"'messages[{m}]' should be an object.", param=f"messages[{m}]")
+        if not message.keys() <= fields.MESSAGE:
+            _only(message, fields.MESSAGE, f"messages[{m}].")
+        if not isinstance(message.get("role"), str):
+            where = f"messages[{m}].role"
+            _required({where: message.get("role")}, where, str, "a string")
         content = message.get("content")
         if content is None or isinstance(content, str):
             continue
         if not isinstance(content, list):
-            raise InvalidRequest(f"'{where}.content' should be a string or an array of parts.", param=f"{where}.content")
+            where = f"messages[{m}].content"
+            raise InvalidRequest(f"'{where}' should be a string or an array of parts.", param=where)
         for p, part in enumerate(content):
-            at = f"{where}.content[{p}]"
+            at = f"messages[{m}].content[{p}]"
             if _part_type(part, at) == "image_url":
                 source, was_cut = _picture(part["image_url"], index, f"{at}.image_url", cuts)
                 part["image_url"] = {**part["image_url"], "url": f"picture:{index}"}
@@ -231,16 +278,18 @@ def _take_pictures(messages: list[Any], cuts: Sequence[memoryview]) -> Iterator[
 def _part_type(part: Any, at: str) -> str:
     if not isinstance(part, dict):
         raise InvalidRequest(f"'{at}' should be an object.", param=at)
-    kind = _required({f"{at}.type": part.get("type")}, f"{at}.type", str, "a string")
-    if kind not in fields.PARTS:
+    kind = part.get("type")
+    right: type
+    if kind == "text":
+        known, right, what = _TEXT, str, "a string"
+    elif kind == "image_url":
+        known, right, what = _IMAGE, dict, "an object"
+    else:
+        kind = _required({f"{at}.type": kind}, f"{at}.type", str, "a string")
         raise InvalidRequest(f"'{at}.type' is {kind[:40]!r}; parts are of type 'text' or 'image_url'.", param=f"{at}.type")
-    _only(part, fields.PARTS[kind], f"{at}.")
-    _required(
-        {f"{at}.{kind}": part.get(kind)},
-        f"{at}.{kind}",
-        dict if kind == "image_url" else str,
-        "an object" if kind == "image_url" else "a string",
-    )
+    _only(part, known, f"{at}.")
+    if not isinstance(part.get(kind), right):
+        _required({f"{at}.{kind}": part.get(kind)}, f"{at}.{kind}", right, what)
     return str(kind)
 
 

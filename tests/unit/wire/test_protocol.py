@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sightline.errors import InvalidRequest, PictureRefused, SightlineError
 from sightline.settings import Requests
-from sightline.wire.protocol import ChatRequest, EngineQuestion, parse
+from sightline.wire.protocol import ChatRequest, EngineQuestion, Parser
 
 LIMITS = Requests()
 LONG = base64.b64encode(bytes(range(256)) * 12).decode()  # worth cutting
@@ -27,7 +27,7 @@ def body(*content: Any, **fields: Any) -> dict[str, Any]:
 
 
 def read(sent: Any, limits: Requests = LIMITS, pictures: int = 16) -> ChatRequest:
-    return parse(sent if isinstance(sent, bytes) else json.dumps(sent).encode(), limits, pictures)
+    return Parser(limits, pictures).parse(sent if isinstance(sent, bytes) else json.dumps(sent).encode())
 
 
 def outcome(sent: Any) -> int:
@@ -185,3 +185,22 @@ def test_whatever_stands_in_a_body_is_read_or_refused(value: Any) -> None:
     """Never an exception of another kind."""
     for sent in (value, body(value), body(part(LONG), value), {"model": "m", "messages": value}, {"model": "m", "messages": [value]}):
         assert outcome(sent) in {200, 400}
+
+
+def test_the_same_words_about_another_picture_are_read_once_and_have_its_bytes() -> None:
+    """What is remembered of a request is its words: pictures are the new one's, and so is what stands in no picture."""
+    parser = Parser(Requests(), 16)
+    first, second = (parser.parse(json.dumps(body(part(letter * 1000))).encode()) for letter in "AB")
+    other = parser.parse(json.dumps(body(part("A" * 1000), seed=1)).encode())
+
+    assert second.body is first.body
+    assert [bytes(request.pictures[0].base64 or b"")[:1] for request in (first, second, other)] == [b"A", b"B", b"A"]
+    assert (first.body.get("seed"), other.body["seed"]) == (None, 1)
+
+
+def test_a_refused_request_is_refused_again() -> None:
+    parser = Parser(Requests(), 16)
+    wrong = json.dumps({"model": "m", "messages": [], "note": "x" * 600}).encode()
+    for _ in range(2):
+        with pytest.raises(InvalidRequest):
+            parser.parse(wrong)
