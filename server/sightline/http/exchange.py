@@ -155,7 +155,7 @@ class Exchange:
         self._app = app
         self._bodies = app.bodies
         self._wire = wire
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []
         self._held = 0
         self._begun = False
         self._whole = False
@@ -203,6 +203,36 @@ class Exchange:
         if self._timer is not None:
             self._timer.move(self._bodies.patience)
 
+    @property
+    def rest(self) -> int:
+        """Bytes of the body that are yet to come, where that is known and somebody waits for them."""
+        if self._timer is None or not self.head.content_length:
+            return 0
+        return int(self.head.content_length) - self._held
+
+    def allow(self, size: int) -> bool:
+        """Whether `size` more bytes may be held; if not, it has been refused."""
+        if self.response_complete:
+            return False
+        try:
+            self._bodies.take(size)
+        except SightlineError as error:
+            self._refuse(error)
+            return False
+        self._held += size
+        return True
+
+    def moved(self) -> None:
+        """Some of the body has come, though not by `take`."""
+        if self._timer is not None:
+            self._timer.move(self._bodies.patience)
+
+    def fill(self, piece: bytearray) -> None:
+        """The rest of the body, which was `allow`ed."""
+        if not self.response_complete:
+            self._pieces.append(piece)
+            self.end()
+
     def end(self) -> None:
         """The body is whole."""
         self._whole = True
@@ -210,7 +240,7 @@ class Exchange:
             self._start()
 
     @property
-    def body(self) -> bytes:
+    def body(self) -> bytes | bytearray:
         """The whole body; it is handed over, and not held here any more."""
         pieces, self._pieces = self._pieces, []
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

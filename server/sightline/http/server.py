@@ -41,6 +41,8 @@ _CHAT = CHAT.encode()
 
 GRACE = 1.0
 _BACKLOG = 2048
+_DIRECT = 32 * 2**10  # bytes of a body yet to come from which on it is read past the parser
+_FIRST = 256 * 2**10  # most bytes of room made for it before any have come
 
 
 class Server(uvicorn.Server):
@@ -93,9 +95,7 @@ class Protocol(asyncio.Protocol):
         self._config = config
         self._state = server_state
         self._app_state = app_state
-        self._parser = httptools.HttpRequestParser(self)
-        # What follows a request that asked to close is dropped by us, not an error that would take its answer away.
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parser = self._new_parser()
         self._flow: FlowControl
         self._peer = ""
         self._client: tuple[str, int] | None = None
@@ -219,7 +219,9 @@ class Protocol(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._refuse_head()
             return
-        if self._head is not None and not self.transport.is_closing():
+        if isinstance(self._cycle, Exchange) and (rest := self._cycle.rest) >= _DIRECT:
+            self.transport.set_protocol(Filling(self, self._cycle, rest))
+        elif self._head is not None and not self.transport.is_closing():
             self._head += len(data)
             if self._head > self.header_bytes:
                 self._status = 431
@@ -331,6 +333,17 @@ class Protocol(asyncio.Protocol):
             on_response=self.on_response_complete,
         )
 
+    def filled(self) -> None:
+        """The body that was read past the parser is over: what follows is a request of its own."""
+        self._parser = self._new_parser()
+        self.transport.set_protocol(self)
+
+    def _new_parser(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self)
+        # What follows a request that asked to close is dropped by us, not an error that would take its answer away.
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
+
     # ── what is no request ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _refuse_head(self) -> None:
@@ -347,6 +360,56 @@ class Protocol(asyncio.Protocol):
         ]
         self.transport.write(STATUS_LINE[status] + responses.lines(headers) + b"\r\n" + body)
         self.transport.close()
+
+
+class Filling(asyncio.BufferedProtocol):
+    """Reads the `rest` bytes of a long body straight into their place: from the kernel, past the parser, without a copy.
+
+    The place grows as the body comes, fourfold at most, so that nobody holds memory by what he announces. The bytes of a body that has been
+    refused meanwhile are read and dropped.
+    """
+
+    def __init__(self, protocol: Protocol, exchange: Exchange, rest: int) -> None:
+        self._protocol = protocol
+        self._exchange = exchange
+        self._rest = rest
+        self._at = 0
+        room = min(rest, _FIRST)
+        self._buffer = bytearray(room)
+        self._dropping = not exchange.allow(room)
+        self.pause_writing = protocol.pause_writing
+        self.resume_writing = protocol.resume_writing
+        self.eof_received = protocol.eof_received
+        self.connection_lost = protocol.connection_lost
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - we know better how much will come
+        if self._dropping:
+            return memoryview(self._buffer)[: self._rest]
+        if self._at == len(self._buffer):
+            more = min(3 * self._at, self._rest)
+            if self._exchange.allow(more):
+                self._buffer += bytes(more)
+            else:
+                self._dropping = True
+                return memoryview(self._buffer)[: self._rest]
+        return memoryview(self._buffer)[self._at :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._at += nbytes
+        self._rest -= nbytes
+        self._dropping = self._dropping or self._exchange.response_complete
+        if self._rest:
+            self._exchange.moved()
+            return
+        self._protocol.filled()
+        if not self._dropping:
+            self._exchange.fill(self._buffer)
+
+    # set anew for each in `__init__`: what is not about reading is the protocol's affair
+    pause_writing: Any
+    resume_writing: Any
+    eof_received: Any
+    connection_lost: Any
 
 
 def _split(url: bytes) -> tuple[str, bytes]:
