@@ -1,6 +1,6 @@
 """The straight line: a request becomes a key, the key asks the store once, and an answer, wherever it comes from, is one object."""
 
-import secrets
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -261,7 +261,7 @@ class Gateway:
 
 def _replay(hit: Hit, request: ChatRequest) -> Reply:
     """A kept answer in the form asked for, with an id and a time of its own."""
-    fresh, now = f"chatcmpl-{secrets.token_hex(16)}", int(time.time())
+    fresh, now = f"chatcmpl-{os.urandom(16).hex()}", int(time.time())
     body = stamp(hit.tail, id=fresh, created=now)
     return Told(expand(body, id=fresh, created=now)) if request.stream else Whole(body)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from prometheus_client.metrics import MetricWrapperBase
 
 from sightline.telemetry.metrics import Metrics
+from sightline.telemetry.series import Family
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/operations.md"
@@ -15,7 +16,7 @@ def table() -> str:
     """What stands between the page's `metrics` marks."""
     rows = []
     for metric in vars(Metrics()).values():
-        if isinstance(metric, MetricWrapperBase):
+        if isinstance(metric, MetricWrapperBase | Family):
             name = f"sightline_{metric._name.removeprefix('sightline_')}{'_total' if metric._type == 'counter' else ''}"
             labels = f"{{{','.join(metric._labelnames)}}}" if metric._labelnames else ""
             rows.append(f"| `{name}{labels}` | {metric._type} | {metric._documentation} |")

@@ -162,7 +162,7 @@ class Pool:
                 if tried or not (another or isinstance(error, NotAnswered)) or not self._budget.take(self._clock()):
                     raise
                 tried.append(member)
-                self._metrics.engine_retries.labels(error.code).inc()
+                self._metrics.engine_retries.labels(error.code or "").inc()
 
     async def _ask(self, member: Member, question: EngineQuestion, prepare: Prepare, request_id: str) -> Reply:
         """A reply that has begun counts as a call of `member` until somebody says that it has ended."""
@@ -183,7 +183,7 @@ class Pool:
     def _failed(self, member: Member, error: SightlineError) -> None:
         """Before its answer or within it: either way the engine is to blame."""
         member.health.failed(self._clock())
-        self._metrics.backend_errors.labels("engine", error.code).inc()
+        self._metrics.backend_errors.labels("engine", error.code or "").inc()
 
     def _duration(self, engine: str, model: str) -> Any:
         child = self._durations.get((engine, model))

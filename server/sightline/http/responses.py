@@ -1,8 +1,8 @@
 """How answers and errors look on the wire: one place renders them all."""
 
 import math
+import os
 import re
-import secrets
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
@@ -32,7 +32,7 @@ def request_id(inbound: bytes) -> str:
     """The inbound x-request-id if it is a plain word, else a new one."""
     if inbound and inbound.isascii() and _a_request_id(inbound):
         return str(inbound, "ascii")
-    return f"req_{secrets.token_hex(16)}"
+    return f"req_{os.urandom(16).hex()}"
 
 
 def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -4,7 +4,9 @@ One `Metrics` a process, built by the app and handed down; nothing registers at 
 `.labels()` costs as much as the observation. Labels come from small closed sets: never a key, user, tenant or hash.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
+
+from sightline.telemetry.series import Counter, Histogram
 
 # vLLM's own buckets for time to first token, so that panels can lay one over the other (vllm/v1/metrics/loggers.py).
 TTFT_BUCKETS = (
@@ -41,13 +43,13 @@ class Metrics:
         self.registry = registry or CollectorRegistry()
 
         def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"sightline_{name}", text, labels, registry=self.registry)
+            return Counter(f"sightline_{name}", text, labels, self.registry)
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"sightline_{name}", text, labels, registry=self.registry)
 
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(f"sightline_{name}", text, labels, buckets=buckets, registry=self.registry)
+            return Histogram(f"sightline_{name}", text, labels, buckets, self.registry)
 
         self.requests = counter("requests_total", "Requests finished.", "route", "model", "status", "cache")
         self.request_duration = histogram(
