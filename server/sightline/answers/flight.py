@@ -132,4 +132,4 @@ class Flight:
 
 
 def _cost(events: tuple[Event, ...]) -> int:
-    return sum(len(event.data) + _EVENT_BYTES for event in events)
+    return sum([len(event.data) + _EVENT_BYTES for event in events])

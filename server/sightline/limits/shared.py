@@ -59,21 +59,25 @@ class RedisQuotas:
             order = order.after(values)
             if not (order.charges or order.slots):
                 return Taken(admitted=True, order=order, by=self, values=values, decisions=[], held=[])
-        args: list[str | bytes | int] = [len(lookups), len(order.charges), self._now(), self._largest, int(order.answer)]
-        for charge in order.charges:
-            rate = charge.rate
-            args += (rate.limit, rate.period_text, 1 if rate.whole else 0, charge.cost, 1 if charge.on_hit else 0)
-        for slot in order.slots:
-            args += (slot.limit, slot.owner, repr(slot.lease))
-        keys = [*lookups, *[charge.key for charge in order.charges], *[slot.key for slot in order.slots]]
-        now, admitted, *rest = await self._store.evaluate("take", self._take, keys, args)
-        at = float(now)
+        charges, slots = order.charges, order.slots
+        args: list[str | bytes | int] = [len(lookups), len(charges), self._now(), self._largest, 1 if order.answer else 0]
+        keys = list(lookups)
+        for key, _, _, rate, cost, on_hit in charges:
+            keys.append(key)
+            args += (rate.limit, rate.period_text, 1 if rate.whole else 0, cost, 1 if on_hit else 0)
+        for key, _, limit, owner, lease in slots:
+            keys.append(key)
+            args += (limit, owner, repr(lease))
+        reply = await self._store.evaluate("take", self._take, keys, args)
+        at, admitted = float(reply[0]), bool(reply[1])
+        first = 2 + len(lookups)
+        last = first + len(charges)
         if lookups:
-            values = [value if value is None or len(value) <= self._largest else None for value in rest[: len(lookups)]]
-            order = order.after(rest)  # as the script saw it: a value that is too long was one to it
-        first, last = len(lookups), len(lookups) + len(order.charges)
-        levels = [Level(float(used), at) for used in rest[first:last]]
-        return Taken(bool(admitted), order, self, values, judged(order, levels, at, admitted=bool(admitted)), rest[last:])
+            found = reply[2:first]
+            values = [value if value is None or len(value) <= self._largest else None for value in found]
+            order = order.after(found)  # as the script saw it: a value that is too long was one to it
+        levels = [Level(float(used), at) for used in reply[first:last]]
+        return Taken(admitted, order, self, values, judged(order, levels, at, admitted=admitted), reply[last:])
 
     async def settle(self, changes: Sequence[Charge], back: Sequence[Slot] = (), renewed: Sequence[Slot] = ()) -> None:
         await self._store.evaluate("settle", self._settle, *self._settlement(changes, back, renewed))

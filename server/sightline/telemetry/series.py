@@ -43,6 +43,8 @@ class Distribution:
 class Family(Collector, Generic[Child]):
     """A series for each combination of label values that was asked for; the one without labels is there from the start."""
 
+    _type: str
+
     def __init__(self, name: str, text: str, labels: Sequence[str], make: Callable[[], Child], registry: CollectorRegistry) -> None:
         self._name = name
         self._documentation = text

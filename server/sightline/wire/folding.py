@@ -125,6 +125,8 @@ _chunk = msgspec.json.Decoder(_Chunk)
 _completion = msgspec.json.Decoder(_Completion)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
+_text = msgspec.json.Decoder(str).decode
+_TEXT_BEGINS = b'"delta":{"content":"'
 _opening = re.compile(rb'\{"id":"[^"\\]*","object":"chat\.completion","created":\d+,(?=")').match
 
 
@@ -160,16 +162,30 @@ class Fold:
         self._calls: list[tuple[_CallDelta, list[str]]] = []
         self._end: _ChunkChoice | None = None
         self._extras: dict[str, Any] = {}
+        # An engine's chunks of text differ in nothing but the text: what stands before and behind it in the last one, and the texts since.
+        self._frame: tuple[bytes, bytes] | None = None
+        self._escaped: list[bytes] = []
 
     def add(self, events: tuple[Event, ...]) -> None:
         for event in events:
             if not self._sound:
                 return
-            chunk = _read(_chunk, event.data)
-            self._sound = chunk is not None and self._take(chunk)
+            data = event.data
+            if self._frame is not None:
+                before, behind = self._frame
+                text = data[len(before) : -len(behind)]
+                if b'"' not in text and not text.endswith(b"\\") and data == b"%b%b%b" % (before, text, behind):
+                    self._escaped.append(text)
+                    self.size += len(text)
+                    continue
+            chunk = _read(_chunk, data)
+            self._unescape()
+            self._sound = self._sound and chunk is not None and self._take(chunk)
+            self._frame = None if self._end is not None or chunk is None else _frame_of(data, chunk)
 
     def finish(self) -> bytes | None:
         """The completion's JSON as the engine would have sent it unstreamed, or None where that cannot be told exactly."""
+        self._unescape()
         first, end = self._first, self._end
         if not self._sound or first is None or end is None or self._role is None or "usage" not in self._extras:
             return None
@@ -212,6 +228,15 @@ class Fold:
             }
         )
 
+    def _unescape(self) -> None:
+        """Decodes the texts that were noted as they stood in their chunks."""
+        if self._escaped:
+            try:
+                self._texts.setdefault("content", []).append(_text(b'"%b"' % b"".join(self._escaped)))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                self._sound = False
+            self._escaped.clear()
+
     def _take(self, chunk: _Chunk) -> bool:
         first = self._first = self._first or chunk
         if (chunk.id, chunk.created, chunk.model) != (first.id, first.created, first.model) or len(chunk.choices) > 1:
@@ -251,6 +276,14 @@ class Fold:
         arguments.append(function.arguments or "")
         self.size += len(arguments[-1])
         return True
+
+
+def _frame_of(data: bytes, chunk: _Chunk) -> tuple[bytes, bytes] | None:
+    """What stands before and behind the text in a chunk that says nothing but some plain text."""
+    before, mark, rest = data.partition(_TEXT_BEGINS)
+    text, quote, after = rest.partition(b'"')
+    plain = mark and quote and len(chunk.choices) == 1 and chunk.choices[0].delta == _Delta(content=text.decode("utf-8", "replace"))
+    return (before + mark, quote + after) if plain and b"\\" not in text and _TEXT_BEGINS not in after else None
 
 
 def _whole_call(call: _CallDelta, arguments: list[str]) -> dict[str, Any]:

@@ -100,3 +100,31 @@ def test_every_event_of_an_expansion_is_one_answer(completion: bytes) -> None:
 def test_bytes_that_are_no_answer_are_not_whole(data: bytes) -> None:
     assert not is_whole(data)
     assert fold((Event(Kind.DELTA, data),)) is None
+
+
+def _chunk(delta: dict[str, Any], *, ascii_only: bool, reason: str | None = None, **more: Any) -> Event:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason, "token_ids": None}
+    body = {"id": "c", "object": "chat.completion.chunk", "created": 7, "model": "m", "choices": [] if more else [choice]} | more
+    return Event(Kind.USAGE if more else Kind.DELTA, json.dumps(body, ensure_ascii=ascii_only, separators=(",", ":")).encode())
+
+
+# What a text may look like in JSON: quotes, escapes, half an escape at its end, the frame of a chunk itself.
+awkward = st.text(alphabet='ab"\\/\n\u00e9\u4e2d\U0001f600{}:,', max_size=12) | st.sampled_from(
+    ['"},"logprobs":null', '"delta":{"content":"', "\\"]
+)
+
+
+@given(st.lists(st.tuples(awkward, st.booleans()), min_size=1, max_size=20), st.integers(-1, 19))
+def test_a_text_in_pieces_folds_to_that_text(pieces: list[tuple[str, bool]], thought: int) -> None:
+    """However it was cut and escaped, and whatever else is said between two pieces of it."""
+    events = [_chunk({"role": "assistant", "content": ""}, ascii_only=False)]
+    for number, (text, ascii_only) in enumerate(pieces):
+        events.append(_chunk({"content": text}, ascii_only=ascii_only))
+        if number == thought:
+            events.append(_chunk({"reasoning": "hm"}, ascii_only=ascii_only))
+    events += [_chunk({}, ascii_only=False, reason="stop"), _chunk({}, ascii_only=False, usage={"prompt_tokens": 1})]
+
+    message = json.loads(fold(tuple(events)) or b"")["choices"][0]["message"]
+
+    assert message["content"] == "".join(text for text, _ in pieces)
+    assert message["reasoning"] == ("hm" if 0 <= thought < len(pieces) else None)
