@@ -44,15 +44,12 @@ class Identified(msgspec.Struct, frozen=True):
     image_hash: str
     width: int
     height: int
-    data: bytes
+    data: "bytes | PictureSource"
+    sent_bytes: int
     digest: bytes
     header: Header
     policy: Policy
     picture: Picture | None = None
-
-    @property
-    def sent_bytes(self) -> int:
-        return len(self.data)
 
     @property
     def original(self) -> tuple[int, int]:
@@ -61,10 +58,11 @@ class Identified(msgspec.Struct, frozen=True):
 
 
 class _Sent(msgspec.Struct, frozen=True):
-    """Bytes that may be opened."""
+    """Bytes that may be opened, or the source that has them in base64 which was found right before."""
 
     param: str | None
-    data: bytes
+    data: "bytes | PictureSource"
+    sent_bytes: int
     digest: bytes
     header: Header
     policy: Policy
@@ -103,7 +101,7 @@ class Pictures:
                 if source.base64 is not None:
                     if sent:
                         await asyncio.sleep(0)  # a large or a hostile one takes milliseconds; others get their turn between two
-                    sent[source.index] = self._accept(source, self._decode(source))
+                    sent[source.index] = self._known_again(source) or self._accept(source, self._decode(source))
             remote = [source for source in sources if source.base64 is None]
             if remote:
                 sent |= zip((source.index for source in remote), await _together([self._fetched(source) for source in remote]), strict=True)
@@ -166,7 +164,25 @@ class Pictures:
                 raise _about(source.param, refused) from None
         self._metrics.image_bytes.observe(len(data))
         self._metrics.image_pixels.observe(header.pixels)
-        return _Sent(source.param, data, digest, header, policy)
+        if source.notes is not None:
+            source.notes[policy.name] = digest, header, len(data)
+        return _Sent(source.param, data, len(data), digest, header, policy)
+
+    def _known_again(self, source: PictureSource) -> _Sent | None:
+        """What `_accept` said of the very same base64, without a look at it."""
+        if not source.notes:
+            return None
+        policy = self._policy(source.detail)
+        found = source.notes.get(policy.name)
+        if found is None:
+            return None
+        digest, header, size = found
+        self._metrics.image_bytes.observe(size)
+        self._metrics.image_pixels.observe(header.pixels)
+        return _Sent(source.param, source, size, digest, header, policy)
+
+    def _bytes(self, sent: _Sent | Identified) -> bytes:
+        return self._decode(sent.data) if isinstance(sent.data, PictureSource) else sent.data
 
     def _policy(self, detail: str | None) -> Policy:
         policy = self._policies.get(detail)
@@ -183,11 +199,11 @@ class Pictures:
 
     def _known(self, sent: _Sent, identity: Identity) -> Identified:
         picture = self._memo.picture(sent.digest)
-        return Identified(sent.param, *identity, sent.data, sent.digest, sent.header, sent.policy, picture)
+        return Identified(sent.param, *identity, sent.data, sent.sent_bytes, sent.digest, sent.header, sent.policy, picture)
 
     async def _prepared(self, sent: _Sent | Identified) -> Picture:
         if sent.policy.trusted:
-            return imaging.trusted(sent.data, sent.header, sent.policy, sent.digest)
+            return imaging.trusted(self._bytes(sent), sent.header, sent.policy, sent.digest)
         picture = self._memo.picture(sent.digest)
         if picture is not None:
             return picture
@@ -208,7 +224,7 @@ class Pictures:
 
     async def _make(self, sent: _Sent | Identified) -> Picture:
         weight = sent.header.pixels * (WEBP_WEIGHT if sent.header.format == "webp" else 1)
-        took, picture = await self._pool.run(weight, partial(_timed, partial(imaging.prepare, sent.data, sent.header, sent.policy)))
+        took, picture = await self._pool.run(weight, partial(_timed, partial(imaging.prepare, self._bytes(sent), sent.header, sent.policy)))
         self._metrics.image_prepare.observe(took)
         identity = self._memo.keep(sent.digest, picture)
         self._memo.share(sent.digest, identity)

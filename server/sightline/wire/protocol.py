@@ -15,12 +15,13 @@ import msgspec
 from sightline.errors import InvalidRequest, PictureRefused
 from sightline.settings import Requests
 from sightline.wire import fields
+from sightline.wire.runs import Runs
 
 _MARK = b";base64,"
 _MOST_BRACKETS = 200_000  # `[` and `{` in a body, texts included: an array takes half a microsecond and 64 bytes for two bytes sent
 _WORTH_KEEPING, _KEPT = 4096, 2**21  # bytes of a body without its pictures that is remembered, and of all those together
 _WORTH_CUTTING = 512  # bytes; below that the decoder is as fast
-_NONCE = secrets.token_hex(16)  # stands where a cut was; nobody outside this process knows it
+_NONCE = secrets.token_hex(16).encode()  # stands where a cut was; nobody outside this process knows it
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -28,16 +29,23 @@ _TEXT, _IMAGE = fields.PARTS["text"], fields.PARTS["image_url"]
 _OURS = fields.OURS | {"stream_options"}
 
 Base64 = bytes | bytearray | memoryview
+Cut = tuple[Base64, dict[Any, Any] | None]
+_NOWHERE: Cut = b"", None
+_RUNS = 64 * 2**20  # bytes of pictures' base64 that is known again by comparing it
 
 
 class PictureSource(msgspec.Struct, frozen=True):
-    """A picture as a request names it: the payload of a data URI (ASCII, not yet validated), or a URL to fetch."""
+    """A picture as a request names it: the payload of a data URI (ASCII, not yet validated), or a URL to fetch.
+
+    `notes` are those of a payload that has come before (see `runs`).
+    """
 
     index: int
     param: str
     detail: str | None
     base64: Base64 | None
     url: str | None
+    notes: dict[Any, Any] | None = None
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
@@ -66,10 +74,11 @@ class Parser:
         self._pictures = pictures
         self._read: OrderedDict[bytes, ChatRequest] = OrderedDict()
         self._size = 0
+        self._runs = Runs(_RUNS)
 
     def parse(self, data: bytes | bytearray) -> ChatRequest:
         """Raises InvalidRequest or PictureRefused."""
-        skeleton, cuts = _cut(data)
+        skeleton, cuts = _cut(data, self._runs)
         known = self._read.get(skeleton)
         if known is not None:
             self._read.move_to_end(skeleton)
@@ -83,7 +92,7 @@ class Parser:
         if used != len(cuts):  # a cut is no picture, or the body is wrong somewhere: what it means, the whole body says
             request, _ = _read(_json(data, self._limits.nesting), (), self._limits, self._pictures)
         elif len(skeleton) <= _WORTH_KEEPING and used == len(request.pictures):
-            self._remember(skeleton, _with(request, (b"",) * used))
+            self._remember(skeleton, _with(request, (_NOWHERE,) * used))
         return request
 
     def _remember(self, skeleton: bytes, request: ChatRequest) -> None:
@@ -94,9 +103,14 @@ class Parser:
             self._size -= len(oldest)
 
 
-def _with(request: ChatRequest, cuts: Sequence[Base64]) -> ChatRequest:
+def _with(request: ChatRequest, cuts: Sequence[Cut]) -> ChatRequest:
     """`request` about other pictures: their base64 in order."""
-    pictures = tuple([PictureSource(was.index, was.param, was.detail, cut, None) for was, cut in zip(request.pictures, cuts, strict=True)])
+    pictures = tuple(
+        [
+            PictureSource(was.index, was.param, was.detail, data, None, notes)
+            for was, (data, notes) in zip(request.pictures, cuts, strict=True)
+        ]
+    )
     return ChatRequest(request.model, request.stream, request.include_usage, request.body, pictures, request.cache, request.digests)
 
 
@@ -137,23 +151,25 @@ class EngineQuestion(msgspec.Struct, frozen=True):
         return {"type": "image_url", "image_url": url, "uuid": uuid}
 
 
-def _cut(data: bytes | bytearray) -> tuple[bytes, list[memoryview]]:
+def _cut(data: bytes | bytearray, runs: Runs) -> tuple[bytes, list[Cut]]:
     """The body with every long base64 run replaced by a placeholder, and the runs in order."""
     at = data.find(_MARK)
     if at < 0:
         return bytes(data), []
     view, done = memoryview(data), 0
     pieces: list[Base64] = []
-    cuts: list[memoryview] = []
+    cuts: list[Cut] = []
     while at >= 0:
         start = at + len(_MARK)
         end = data.find(b'"', start)
         if end < 0:  # no JSON; and to look for the end of each of millions would take hours
             break
-        if end - start >= _WORTH_CUTTING and data.find(b"\\", start, end) < 0:
-            pieces += (view[done:start], f"{_NONCE}:{len(cuts)}".encode())
-            cuts.append(view[start:end])
-            done = end
+        if end - start >= _WORTH_CUTTING:
+            run = runs.find(data, start, end)
+            if run is not None or data.find(b"\\", start, end) < 0:
+                pieces += (view[done:start], b"%b:%d" % (_NONCE, len(cuts)))
+                cuts.append((view[start:end], None) if run is None else (run.data, run.notes))
+                done = end
         at = data.find(_MARK, max(start, end))
     if not cuts:
         return bytes(data), []
@@ -189,7 +205,7 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _read(body: dict[str, Any], cuts: Sequence[memoryview], limits: Requests, pictures: int) -> tuple[ChatRequest, int]:
+def _read(body: dict[str, Any], cuts: Sequence[Cut], limits: Requests, pictures: int) -> tuple[ChatRequest, int]:
     """Checks what Sightline itself uses; the rest is the engine's to judge. Also tells how many cuts were pictures."""
     if not body.keys() <= fields.ACCEPTED:
         for name in body:
@@ -249,7 +265,7 @@ def _only(value: Mapping[str, Any], known: frozenset[str], where: str) -> None:
     raise InvalidRequest(fields.why_not(name, known), code="unsupported_parameter", param=where + fields.shown(name))
 
 
-def _take_pictures(messages: list[Any], cuts: Sequence[memoryview]) -> Iterator[tuple[PictureSource, bool]]:
+def _take_pictures(messages: list[Any], cuts: Sequence[Cut]) -> Iterator[tuple[PictureSource, bool]]:
     """Each picture in order, its URL in the message replaced by `picture:N`, and whether it had been cut out."""
     index = 0
     for m, message in enumerate(messages):
@@ -293,7 +309,7 @@ def _part_type(part: Any, at: str) -> str:
     return str(kind)
 
 
-def _picture(image_url: dict[str, Any], index: int, at: str, cuts: Sequence[memoryview]) -> tuple[PictureSource, bool]:
+def _picture(image_url: dict[str, Any], index: int, at: str, cuts: Sequence[Cut]) -> tuple[PictureSource, bool]:
     _only(image_url, fields.IMAGE_URL, f"{at}.")
     param = f"{at}.url"
     url = _required({param: image_url.get("url")}, param, str, "a string")
@@ -307,8 +323,9 @@ def _picture(image_url: dict[str, Any], index: int, at: str, cuts: Sequence[memo
     if not comma or not head.lower().endswith(";base64"):
         raise PictureRefused("A data URI should read data:image/…;base64,….", code="invalid_image_url", param=param)
     nonce, _, number = payload.partition(":")
-    if nonce == _NONCE and cuts:
-        return PictureSource(index, param, detail, cuts[int(number)], None), True
+    if cuts and nonce.encode("utf-8", "replace") == _NONCE:
+        data, notes = cuts[int(number)]
+        return PictureSource(index, param, detail, data, None, notes), True
     try:
         return PictureSource(index, param, detail, payload.encode("ascii"), None), False
     except UnicodeEncodeError:
