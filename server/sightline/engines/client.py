@@ -13,7 +13,6 @@ from typing import Any, Self
 
 import msgspec
 
-from sightline.deadline import Deadline
 from sightline.engines.connection import BrokenAnswer, CannotConnect, Connector, Disconnected, Response
 from sightline.errors import EngineError, EngineRefused, EngineTimeout, RateLimited, SightlineError, Unavailable
 from sightline.settings import Timeouts
@@ -45,24 +44,19 @@ class Client:
         """Asks, and returns once the answer has begun (its first event) or, as JSON, is there. Raises SightlineError."""
         response = await self._send(b"POST", b"/v1/chat/completions", self._headers + b"X-Request-Id: %b\r\n" % request_id.encode(), body)
         limit = self._timeouts.first_token if stream else self._timeouts.answer
-        deadline = Deadline(response.close)
-        deadline.move(limit)
+        response.limit(limit)
         try:
-            reply = await self._reply(response, deadline, stream=stream)
+            return await self._reply(response, stream=stream)
         except BaseException as error:
-            deadline.stop()
             response.close()
             if isinstance(error, NotAnswered):
                 self._connector.drop_idle()  # they were left as long: another attempt gets a new one
-            if deadline.expired and isinstance(error, SightlineError):
+            if response.late and isinstance(error, SightlineError):
                 what = "begin to answer" if stream else "answer"
                 raise EngineTimeout(f"The engine did not {what} within {limit:g} s.") from None
             raise
-        if isinstance(reply, Whole):
-            deadline.stop()
-        return reply
 
-    async def _reply(self, response: Response, deadline: Deadline, *, stream: bool) -> Reply:
+    async def _reply(self, response: Response, *, stream: bool) -> Reply:
         if not stream:
             return Whole(await _whole(response))
         await _head(response)
@@ -71,7 +65,7 @@ class Client:
         _require_plain(response)
         if not response.headers.get(b"content-type", b"").startswith(b"text/event-stream"):
             raise EngineError("The engine did not answer with an event stream.")
-        events = EngineStream(response, deadline, self._timeouts.between_tokens)
+        events = EngineStream(response, self._timeouts.between_tokens)
         await events.begin()
         return events
 
@@ -125,7 +119,7 @@ class Client:
 class EngineStream:
     """An open streamed answer: batches of events, as the network brought them. Closing it closes the connection, which ends the work."""
 
-    def __init__(self, response: Response, deadline: Deadline, between_tokens: float) -> None:
+    def __init__(self, response: Response, between_tokens: float) -> None:
         self._response = response
         self._silence = between_tokens
         self._decoder = sse.Decoder()
@@ -133,7 +127,6 @@ class EngineStream:
         self._begun = False
         self._done = False
         self._error: SightlineError | None = None
-        self._deadline = deadline
 
     async def begin(self) -> None:
         """Waits for the first events, so that a failure before them is still a status. Their time limit is running already."""
@@ -175,14 +168,14 @@ class EngineStream:
 
     async def _payloads(self) -> list[bytes]:
         if self._begun:
-            self._deadline.move(self._silence)
+            self._response.limit(self._silence)
         try:
             piece = await self._response.some()
         except BrokenAnswer:
             piece = b""
         if self._begun:
-            self._deadline.pause()  # it is the engine's silence that is limited; until it is asked for more, the client may be slow
-        if self._deadline.expired:
+            self._response.unlimited()  # it is the engine's silence that is limited; until it is asked for more, the client may be slow
+        if self._response.late:
             raise EngineTimeout(f"The engine fell silent for {self._silence:g} s within its answer.")
         if not piece:
             raise EngineError("The engine's answer ended before it was complete.")
@@ -191,15 +184,11 @@ class EngineStream:
     def _finish(self) -> None:
         """The answer is complete. The connection goes back to the pool by itself once the engine has ended the response, which is soon."""
         self._done = True
-        if self._response.complete:
-            self._deadline.stop()
-        else:
-            self._deadline.move(_LINGER)
-            self._response.on_end = self._deadline.stop
+        if not self._response.complete:
+            self._response.limit(_LINGER)
 
     async def aclose(self) -> None:
         if not self._done:
-            self._deadline.stop()
             self._response.close()
 
 

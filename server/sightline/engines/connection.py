@@ -8,11 +8,13 @@ connection, which is how vLLM is told to stop.
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import httptools
+
+from sightline.deadline import Deadline
 
 KEEP_ALIVE = 4.0  # vLLM closes idle connections after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): leave first, or race with its close
 _HEAD_BYTES = 64 * 2**10
@@ -39,7 +41,7 @@ class Response:
         self.status = 0
         self.headers: dict[bytes, bytes] = {}  # names in lower case; of several with one name the last
         self.complete = False
-        self.on_end: Callable[[], object] | None = None
+        self.late = False  # its time limit ended it
         self._connection = connection
         self._pieces: list[bytes] = []
         self._waiting_bytes = 0
@@ -47,6 +49,15 @@ class Response:
         self._whole = False  # nobody wants to hear of anything but the end
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+
+    def limit(self, seconds: float) -> None:
+        """Ends it when it is not complete in so many seconds, or in those of the next such call."""
+        if not self.complete:  # else the connection may be another's already
+            self._connection.deadline.move(seconds)
+
+    def unlimited(self) -> None:
+        if not self.complete:
+            self._connection.deadline.pause()
 
     async def head(self) -> None:
         """Waits for status and headers. Raises Disconnected or BrokenAnswer."""
@@ -107,8 +118,6 @@ class Response:
     def end(self, error: Exception | None = None) -> None:
         self._error, self.complete = error, error is None
         self._wake()
-        if self.on_end is not None:
-            self.on_end()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -137,12 +146,19 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self.transport: Any = None
         self.idle_since = 0.0
+        self.deadline = Deadline(self._late)
 
     def ask(self, pieces: Sequence[bytes]) -> Response:
         self._any = False
         self._response = Response(self)
         self.transport.writelines(pieces)
         return self._response
+
+    def _late(self) -> None:
+        """The time limit of whatever is under way has passed."""
+        if self._response is not None:
+            self._response.late = True
+            self._response.close()
 
     def go_on(self) -> None:
         if self._paused:
@@ -151,6 +167,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         self._response = None
+        self.deadline.stop()
         self.transport.abort()
 
     @property
@@ -169,6 +186,7 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.deadline.stop()
         response = self._response
         if response is not None and response.status and not {b"content-length", b"transfer-encoding"} & response.headers.keys():
             response.end()  # RFC 9112 §6.3: without either, the body is all that comes until the connection ends
@@ -207,6 +225,7 @@ class Connection(asyncio.Protocol):
         if response is None or not response.status:  # 1xx: the answer proper is still to come
             return
         self._response = None
+        self.deadline.pause()
         keep = self._parser.should_keep_alive()
         self.go_on()
         response.end()

@@ -110,6 +110,8 @@ class Wire(Protocol):
     tasks: set[asyncio.Task[None]]
     transport: asyncio.Transport
 
+    deadline: Deadline  # of the body that is awaited on it; calls `stood_still` of the exchange that it was moved for
+
     @property
     def lifecycle(self) -> Lifecycle: ...
 
@@ -123,13 +125,13 @@ class Exchange:
 
     __slots__ = (
         "_app",
+        "_awaited",
         "_begun",
         "_bodies",
         "_chunked",
         "_held",
         "_pieces",
         "_task",
-        "_timer",
         "_trouble",
         "_whole",
         "_wire",
@@ -161,7 +163,7 @@ class Exchange:
         self._whole = False
         self._trouble: SightlineError | None = None
         self._task: asyncio.Task[None] | None = None
-        self._timer: Deadline | None = None
+        self._awaited = False  # the body, within a time limit
         self._chunked = False
 
     # ── the request ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -181,8 +183,8 @@ class Exchange:
             return
         if self.head.expect:
             self._wire.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._timer = Deadline(self._stood_still)
-        self._timer.move(self._bodies.patience)
+        self._awaited = True
+        self._wire.deadline.move(self._bodies.patience)
 
     def take(self, piece: bytes) -> None:
         """A piece of the body has come."""
@@ -200,13 +202,13 @@ class Exchange:
             return
         self._held += size
         self._pieces.append(piece)
-        if self._timer is not None:
-            self._timer.move(self._bodies.patience)
+        if self._awaited:
+            self._wire.deadline.move(self._bodies.patience)
 
     @property
     def rest(self) -> int:
         """Bytes of the body that are yet to come, where that is known and somebody waits for them."""
-        if self._timer is None or not self.head.content_length:
+        if not self._awaited or not self.head.content_length:
             return 0
         return int(self.head.content_length) - self._held
 
@@ -224,8 +226,8 @@ class Exchange:
 
     def moved(self) -> None:
         """Some of the body has come, though not by `take`."""
-        if self._timer is not None:
-            self._timer.move(self._bodies.patience)
+        if self._awaited:
+            self._wire.deadline.move(self._bodies.patience)
 
     def fill(self, piece: bytearray) -> None:
         """The rest of the body, which was `allow`ed."""
@@ -256,7 +258,7 @@ class Exchange:
         self._let_go()
 
     def _start(self) -> None:
-        self._stop_timer()
+        self._stop_waiting()
         self._task = self._wire.loop.create_task(self._answer())
         self._wire.tasks.add(self._task)
 
@@ -268,8 +270,8 @@ class Exchange:
                 self._wire.tasks.discard(self._task)
             self._let_go()
 
-    def _stood_still(self) -> None:
-        self._timer = None
+    def stood_still(self) -> None:
+        """No byte of the body has come for as long as is waited for one."""
         self._refuse(RequestTimeout(f"No byte of the request body came for {self._bodies.patience:g} s."))
 
     def _refuse(self, error: SightlineError) -> None:
@@ -277,15 +279,15 @@ class Exchange:
         self._let_go()
 
     def _let_go(self) -> None:
-        self._stop_timer()
+        self._stop_waiting()
         self._pieces = []
         held, self._held = self._held, 0
         self._bodies.give(held)
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
+    def _stop_waiting(self) -> None:
+        if self._awaited:
+            self._awaited = False
+            self._wire.deadline.pause()
 
     # ── the answer ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -26,6 +26,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
+from sightline.deadline import Deadline
 from sightline.errors import InvalidRequest, RateLimited, SightlineError
 from sightline.http import responses
 from sightline.http.chat import Chat
@@ -91,6 +92,7 @@ class Protocol(asyncio.Protocol):
     ) -> None:
         self.loop = _loop or asyncio.get_running_loop()
         self.tasks = server_state.tasks
+        self.deadline = Deadline(self._stood_still)
         self.transport: asyncio.Transport
         self._config = config
         self._state = server_state
@@ -130,6 +132,7 @@ class Protocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._stop_looking()
+        self.deadline.stop()
         if self._idle is not None:
             self._idle.cancel()
         self._state.connections.discard(self)
@@ -196,6 +199,10 @@ class Protocol(asyncio.Protocol):
             self.transport.close()
         else:
             self._idle = self.loop.call_at(end, self._rested)
+
+    def _stood_still(self) -> None:
+        if isinstance(self._cycle, Exchange):
+            self._cycle.stood_still()
 
     def _look(self, unsent: int) -> None:
         left = self.transport.get_write_buffer_size()

@@ -121,8 +121,11 @@ class Limiter:
         `answer` says that the first look-up is for a kept answer: a value there costs no tokens and takes no slot.
         """
         plan = self._plan(caller)
-        costs = {"requests": 1, "tokens": cost.tokens, "images": cost.images}
-        charges = [Charge(key, kind, whose, rate, costs[kind], kind != "tokens") for key, kind, whose, rate in plan.rates]
+        tokens, images = cost
+        charges = [
+            Charge(key, kind, whose, rate, 1 if kind == "requests" else tokens if kind == "tokens" else images, kind != "tokens")
+            for key, kind, whose, rate in plan.rates
+        ]
         return await self._take(caller, Order(charges, self._slots(plan), lookups, answer))
 
     async def take_more(self, caller: Caller, cost: Cost) -> Permit:

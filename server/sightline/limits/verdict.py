@@ -47,14 +47,13 @@ class Verdict(msgspec.Struct, frozen=True):
 
     def _tightest(self) -> Iterable[tuple[Kind, Charge, Decision]]:
         """For each kind the limit that has least left."""
-        charges, decisions = self.taken.order.charges, self.taken.decisions
-        if len(charges) <= len(KINDS) and len({charge.kind for charge in charges}) == len(charges):
-            return [(charge.kind, charge, decision) for charge, decision in zip(charges, decisions, strict=True)]
-        found = []
-        for kind in dict.fromkeys(charge.kind for charge in charges):
-            pairs = [pair for pair in zip(charges, decisions, strict=True) if pair[0].kind == kind]
-            found.append((kind, *min(pairs, key=lambda pair: pair[1].remaining)))
-        return found
+        found: dict[Kind, tuple[Kind, Charge, Decision]] = {}
+        for charge, decision in zip(self.taken.order.charges, self.taken.decisions, strict=True):
+            kind = charge.kind
+            known = found.get(kind)
+            if known is None or decision.remaining < known[2].remaining:
+                found[kind] = kind, charge, decision
+        return found.values()
 
     def refusal(self, later: float = 0.0) -> RateLimited | None:
         """The error when something was refused, `later` seconds on: of several reasons the one that takes longest to pass."""
