@@ -46,7 +46,6 @@ class Connection(asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
-        self._soon = False  # whether it leaves at the end of this turn of the loop
         self._waiting: deque[_Batch] = deque()
         self._timed: deque[_Batch] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -63,13 +62,12 @@ class Connection(asyncio.Protocol):
             raise ConnectionEnded("backlog")
         future: asyncio.Future[list[Reply]] = self._loop.create_future()
         batch = _Batch(future, len(commands), deadline)
-        if soon and not self._soon:
-            self._soon = True
-            self._loop.call_soon(self._flush)
-        elif not self._out:
+        if not soon and not self._out:
             self._loop.call_later(LINGER, self._flush)
         for command in commands:
             self._out.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub says one-tuple where any is taken
+        if soon:
+            self._flush()
         self._waiting.append(batch)
         self._timed.append(batch)
         if self._timer is None or deadline < self._timer.when():  # the greeting of a new connection may take longer than others
@@ -120,7 +118,7 @@ class Connection(asyncio.Protocol):
                 self.close()
 
     def _flush(self) -> None:
-        self._soon = False
+        """uvloop gathers what is written in one turn, and sends it in one system call at its end."""
         if self._out and not self.ended and self._transport is not None:
             self._transport.write(b"".join(self._out) if len(self._out) > 1 else self._out[0])
         self._out.clear()
