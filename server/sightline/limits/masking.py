@@ -12,7 +12,7 @@ from datetime import date
 from sightline.limits.keyfile import Masked
 
 LONGEST = 192  # characters of the longest form, an e-mail address
-HELD = 2 * LONGEST  # characters that a stream holds back at most
+HELD = 4 * LONGEST  # characters that a stream holds back at most
 
 # Full-width forms, as Chinese input methods write them, and other blanks and dashes: each stands for one character, so places agree.
 _PLAIN = str.maketrans("０１２３４５６７８９＋－（）＠．　Ｘｘ\u00a0\u2009\u202f\u2010\u2011\u2012\u2013", "0123456789+-()@. Xx   ----")
@@ -21,14 +21,11 @@ _FOREIGN = re.compile("[０-９＋－（）＠．　Ｘｘ\u00a0\u2009\u202f\u20
 
 # Where a form may begin: a digit or a capital that is not within a word, a plus or a bracket before a digit.
 # What follows must be able to go on, so that a text of brackets and single digits costs nothing.
-_BEGIN = re.compile(
-    r"[0-9+(A-Z](?:(?<=[0-9A-Z])(?<![0-9A-Za-z_].)(?=[0-9]|[A-Z][0-9]|[ .-][0-9(])|(?<=\+)(?=[0-9(])|(?<=\()(?=[0-9+][0-9]))", re.DOTALL
-)
+_BEGIN = r"(?=[0-9+(A-Z])(?:(?<![0-9A-Za-z_])(?=[0-9][0-9 .-]|[A-Z][0-9A-Z])|(?=\+[0-9(]|\([0-9+][0-9]))"
 _END = r"(?![0-9A-Za-z_@])"
 
 _AT = re.compile(r"[A-Za-z0-9_%+-]@(?=[A-Za-z0-9])")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,24}(?![A-Za-z0-9-])")
-_RUN = re.compile(r"[0-9A-Z]+")
 _LOCAL = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._%+-"
 _LOCAL_LONGEST = 64  # RFC 5321 §4.5.3.1.1
 
@@ -37,8 +34,8 @@ _OPEN = re.compile(r"(?: (?=[0-9)]))?[\w.%+@()-]*(?:(?<=[0-9(+-]) (?=[0-9)])[\w.
 
 # Where cards are issued: digits they begin with, and how long those are (ISO/IEC 7812; networks' own tables).
 _CARDS = re.compile(
-    r"4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})|5[1-5][0-9]{14}|2(?:22[1-9]|2[3-9][0-9]|[3-6][0-9]{2}|7[01][0-9]|720)[0-9]{12}|220[0-4][0-9]{12}"
-    r"|62[0-9]{14,17}|(?:6011|65[0-9]{2}|64[4-9][0-9])[0-9]{12,15}|3[47][0-9]{13}|35(?:2[89]|[3-8][0-9])[0-9]{12}|3(?:0[0-5]|[68][0-9])[0-9]{11}"
+    rb"4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})|5[1-5][0-9]{14}|2(?:22[1-9]|2[3-9][0-9]|[3-6][0-9]{2}|7[01][0-9]|720)[0-9]{12}|220[0-4][0-9]{12}"
+    rb"|62[0-9]{14,17}|(?:6011|65[0-9]{2}|64[4-9][0-9])[0-9]{12,15}|3[47][0-9]{13}|35(?:2[89]|[3-8][0-9])[0-9]{12}|3(?:0[0-5]|[68][0-9])[0-9]{11}"
 )
 _REGIONS = frozenset(
     [*range(11, 16), *range(21, 24), *range(31, 38), *range(41, 47), *range(50, 55), *range(61, 66), 71, 81, 82, 83, 91]
@@ -50,16 +47,15 @@ class Masker:
 
     def __init__(self, kinds: Collection[Masked]) -> None:
         self._kinds = frozenset(kinds)
-        wanted = [form for form in _FORMS if form.kind in self._kinds]
-        self._forms = {char: _gated(forms) for char in _BEGINNINGS if (forms := [form for form in wanted if char in form.begins])}
+        self._forms = [form for form in _FORMS if form.kind in self._kinds]
+        # One pattern finds where any form may stand, and which of them first: mostly none does, and that is told without a word of Python.
+        self._any = re.compile(f"{_BEGIN}(?:{'|'.join(f'({form.pattern.pattern})' for form in self._forms)})", re.DOTALL)
+        others = {char: [form for form in self._forms if char in form.begins] for char in _BEGINNINGS}
+        self._after = [{char: others[char][others[char].index(form) + 1 :] for char in form.begins} for form in self._forms]
 
     def mask(self, text: str, before: str = "") -> str:
         """`text` without personal data. `before` is the character that came before it, when it is a part of something longer."""
-        pieces, at = [], 0
-        for start, end, kind in self.find(text, before):
-            pieces += [text[at : max(0, start)], f"[{kind}]"]
-            at = end
-        return "".join([*pieces, text[at:]]) if pieces else text
+        return _masked(text, self.find(text, before))
 
     def find(self, text: str, before: str = "") -> list[tuple[int, int, Masked]]:
         """Where personal data stands in `text`: (begin, end, kind), in order, none over another."""
@@ -75,20 +71,24 @@ class Masker:
         ahead = iter([*emails, (len(text), len(text), "email")])
         email = next(ahead)
         at = 0
-        while (begin := _BEGIN.search(text, at)) is not None:
-            start = begin.start()
-            gate, forms = self._forms.get(text[start], (_NOTHING, ()))
-            for form in forms if gate.match(text, start) else ():
+        search, forms, after = self._any.search, self._forms, self._after
+        while (found := search(text, at)) is not None:
+            start, which = found.start(), found.lastindex or 1
+            while email[1] <= start < len(text):
+                email = next(ahead)
+            form, end = forms[which - 1], found.end()
+            if end <= email[0] and form.is_right(text[start:end]):
+                yield start, end, form.kind
+                at = end
+                continue
+            for form in after[which - 1][text[start]]:
                 match = form.pattern.match(text, start)
-                while email[1] <= start < len(text):
-                    email = next(ahead)
                 if match is not None and match.end() <= email[0] and form.is_right(match[0]):
                     yield start, match.end(), form.kind
                     at = match.end()
                     break
-            else:  # go on behind this run: another form may begin where no form of this length did
-                run = _RUN.match(text, start)
-                at = run.end() if run else start + 1
+            else:
+                at = start + 1  # no other form begins within this run of letters and digits: `_BEGIN` sees to that
 
 
 class MaskedText:
@@ -104,23 +104,32 @@ class MaskedText:
         end = len(self._held)
         match = _OPEN.match(_plain(self._held[-HELD - 3 :])[::-1])  # three more, since a blank is judged by its neighbours
         end -= match.end() if match else 0
-        if len(self._held) - end > HELD:
-            # More than any form needs: what begins before the last LONGEST characters is all here. Nothing found is cut in two.
-            end = len(self._held) - LONGEST
-            for start, stop, _ in self._masker.find(self._held, self._before):
-                if start < end < stop:
-                    end = stop
-        return self._give(end)
+        if len(self._held) - end <= HELD:
+            return self._give(end, None)
+        # More than any form needs: what begins before the last LONGEST characters is all here. Nothing found is cut in two.
+        end = len(self._held) - LONGEST
+        found = [one for one in self._masker.find(self._held, self._before) if one[0] < end]
+        return self._give(max(end, found[-1][1]) if found else end, found)
 
     def finish(self) -> str:
-        return self._give(len(self._held))
+        return self._give(len(self._held), None)
 
-    def _give(self, end: int) -> str:
+    def _give(self, end: int, found: list[tuple[int, int, Masked]] | None) -> str:
+        """What is held up to `end`, masked; `found` is what was found there, if somebody has looked."""
         ready, self._held = self._held[:end], self._held[end:]
-        masked = self._masker.mask(ready, self._before)
-        if ready:
-            self._before = ready[-1]
+        if not ready:
+            return ""
+        masked = _masked(ready, self._masker.find(ready, self._before) if found is None else found)
+        self._before = ready[-1]
         return masked
+
+
+def _masked(text: str, found: Sequence[tuple[int, int, Masked]]) -> str:
+    pieces, at = [], 0
+    for start, end, kind in found:
+        pieces += [text[at : max(0, start)], f"[{kind}]"]
+        at = end
+    return "".join([*pieces, text[at:]]) if pieces else text
 
 
 def _plain(text: str) -> str:
@@ -169,14 +178,9 @@ def _is_social(text: str) -> bool:
 
 
 def _is_card(text: str) -> bool:
-    digits = text.replace(" ", "").replace("-", "")
-    return _CARDS.fullmatch(digits) is not None and _luhn(digits)
-
-
-def _luhn(digits: str) -> bool:
-    """ISO/IEC 7812-1 annex B."""
-    code = digits.encode()
-    return (sum(code[-1::-2].translate(_ONCE)) + sum(code[-2::-2].translate(_TWICE))) % 10 == 0
+    """A network's number by ISO/IEC 7812-1: its first digits and length, and the check digit of annex B."""
+    digits = text.encode().translate(None, b" -")
+    return (sum(digits[-1::-2].translate(_ONCE)) + sum(digits[-2::-2].translate(_TWICE))) % 10 == 0 and _CARDS.fullmatch(digits) is not None
 
 
 def _is_abroad(text: str) -> bool:
@@ -192,7 +196,7 @@ def _always(text: str) -> bool:  # noqa: ARG001 - the pattern said it all
 
 
 _BEGINNINGS = "0123456789+(ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_ONCE = bytes.maketrans(b"0123456789", bytes([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]))  # a digit's code to what it counts
+_ONCE = bytes.maketrans(b"0123456789", bytes(range(10)))  # a digit's code to what it counts
 _TWICE = bytes.maketrans(b"0123456789", bytes([0, 2, 4, 6, 8, 1, 3, 5, 7, 9]))
 
 
@@ -204,14 +208,6 @@ class _Form:
     begins: str
     pattern: re.Pattern[str]
     is_right: Callable[[str], bool] = _always
-
-
-_NOTHING = re.compile("(?!)")
-
-
-def _gated(forms: Sequence[_Form]) -> tuple[re.Pattern[str], Sequence[_Form]]:
-    """The forms behind one pattern that says in a single call whether any of them matches: mostly none does."""
-    return re.compile("|".join(form.pattern.pattern for form in forms)), forms
 
 
 _FORMS = (

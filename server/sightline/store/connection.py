@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
                 self.close()
 
     def _flush(self) -> None:
-        """uvloop gathers what is written in one turn, and sends it in one system call at its end."""
+        """Uvloop gathers what is written in one turn, and sends it in one system call at its end."""
         if self._out and not self.ended and self._transport is not None:
             self._transport.write(b"".join(self._out) if len(self._out) > 1 else self._out[0])
         self._out.clear()
