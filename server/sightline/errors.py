@@ -22,6 +22,8 @@ the query of a URL.
 
 from typing import ClassVar
 
+LONGEST_RETRY_AFTER = 120.0  # seconds: no answer tells anybody to wait longer
+
 
 class SightlineError(Exception):
     """A refusal or failure with its HTTP status, OpenAI error type and code.

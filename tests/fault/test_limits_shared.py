@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 from pydantic import SecretStr
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.until import until
 
 from sightline.errors import RateLimited
 from sightline.limits.callers import Caller
@@ -227,3 +228,20 @@ async def test_the_quotas_that_go_with_a_store_look_up_what_it_keeps(redis_serve
     assert dict(permit.verdict.headers())[b"x-ratelimit-remaining-tokens"] == b"10"
     await limiter.close()
     await store.close()
+
+
+async def test_a_place_that_redis_gave_too_late_comes_back_at_once(replicas: tuple[Replica, Replica], redis_server: RedisServer) -> None:
+    """A look that outlasts our patience is carried out all the same, when Redis goes on; its place is not left to its lease."""
+    replica, someone = replicas[0], caller(concurrent_requests=1)
+    for permit in await replica.admitted(someone, 1):  # so that there is a connection and the script is known
+        permit.settle(0)
+    await replica.limiter.close()
+    redis_server.pause()
+    (permit,) = await replica.admitted(someone, 1)
+    redis_server.resume()
+
+    async def free() -> bool:
+        return redis_server.tell("ZCARD", "sightline:limits:{acme}:key:k1:slots") == b":0"
+
+    assert permit.verdict.taken.order.slots
+    await until(free)

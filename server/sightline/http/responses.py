@@ -9,11 +9,10 @@ from typing import Any
 
 import msgspec
 
-from sightline.errors import SightlineError
+from sightline.errors import LONGEST_RETRY_AFTER, SightlineError
 from sightline.wire.sse import frame
 
 Headers = list[tuple[bytes, bytes]]
-MAX_RETRY_AFTER = 120.0
 
 JSON = (b"content-type", b"application/json")
 EVENTS: Headers = [
@@ -47,7 +46,7 @@ def render(error: SightlineError) -> tuple[int, Headers, bytes]:
     if retry_after is None and error.status in {429, 503}:
         retry_after = 1.0
     if retry_after is not None:
-        seconds = min(max(retry_after, 0.001), MAX_RETRY_AFTER)
+        seconds = min(max(retry_after, 0.001), LONGEST_RETRY_AFTER)
         headers += [(b"retry-after", b"%d" % math.ceil(seconds)), (b"retry-after-ms", b"%d" % math.ceil(seconds * 1e3))]
     if error.status == HTTPStatus.REQUEST_TIMEOUT:
         headers.append((b"connection", b"close"))  # RFC 9110 §15.5.9: the rest of the body may still come, and would be read as a request

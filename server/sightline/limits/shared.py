@@ -186,6 +186,8 @@ class ReplicatedQuotas:
         self._seen.clear()
 
     async def _take_locally(self, order: Order, error: StoreError) -> Taken:
+        if order.slots:
+            self._shared.post((), order.slots)  # Redis may have given them all the same, and be late in saying so
         self._local_takes.inc()
         if not self._is_local:
             self._is_local = True

@@ -6,11 +6,10 @@ from typing import Literal
 
 import msgspec
 
-from sightline.errors import RateLimited
+from sightline.errors import LONGEST_RETRY_AFTER, RateLimited
 from sightline.limits.gcra import Decision
 from sightline.limits.quotas import Charge, Kind, Slot, Taken
 
-LONGEST_WAIT = 120.0  # seconds that a retry-after may name (CONTRACT §2)
 SLOT_WAIT = 1.0  # seconds after which a place may have come free; nobody knows
 KINDS: tuple[Kind, ...] = ("requests", "tokens", "images")
 NAMES = {kind: tuple(f"x-ratelimit-{what}-{kind}".encode() for what in ("limit", "remaining", "reset")) for kind in KINDS}
@@ -78,13 +77,13 @@ def _rate_refusal(refused: Sequence[tuple[Charge, Decision]], later: float) -> R
         advice = "Ask for less at once." if charge.rate.limit else "Ask the operator for another limit."
         return RateLimited(
             f"Request too large: it needs {charge.cost} {charge.kind}, and the limit is {limit}. {advice}",
-            retry_after=LONGEST_WAIT,
+            retry_after=LONGEST_RETRY_AFTER,
             should_retry=False,
         )
     wait = max(0.001, decision.retry_after - later)
     return RateLimited(
         f"Rate limit reached: {limit}, {decision.remaining} left, {charge.cost} needed. Try again in {go_duration(wait).decode()}.",
-        retry_after=min(wait, LONGEST_WAIT),
+        retry_after=min(wait, LONGEST_RETRY_AFTER),
         should_retry=False if charge.rate.whole else None,
     )
 

@@ -19,6 +19,7 @@ from sightline.wire.runs import Runs
 
 _MARK = b";base64,"
 _MOST_BRACKETS = 200_000  # `[` and `{` in a body, texts included: an array takes half a microsecond and 64 bytes for two bytes sent
+_MOST_COMMAS = 500_000  # in a body, texts included: an item takes 30 ns and 32 bytes for two bytes sent
 _WORTH_KEEPING, _KEPT = 4096, 2**21  # bytes of a body without its pictures that is remembered, and of all those together
 _WORTH_CUTTING = 512  # bytes; below that the decoder is as fast
 _NONCE = secrets.token_hex(16).encode()  # stands where a cut was; nobody outside this process knows it
@@ -180,6 +181,8 @@ def _json(data: bytes | bytearray, nesting: int) -> dict[str, Any]:
     brackets = data.count(b"[") + data.count(b"{")
     if brackets > _MOST_BRACKETS:
         raise InvalidRequest(f"The body holds more than {_MOST_BRACKETS:,} brackets and braces. Ask for less at once.", code="invalid_json")
+    if len(data) > _MOST_COMMAS and data.count(b",") > _MOST_COMMAS:
+        raise InvalidRequest(f"The body holds more than {_MOST_COMMAS:,} commas. Ask for less at once.", code="invalid_json")
     try:
         body = _decode(data)
     except RecursionError:

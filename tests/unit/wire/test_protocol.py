@@ -204,3 +204,9 @@ def test_a_refused_request_is_refused_again() -> None:
     for _ in range(2):
         with pytest.raises(InvalidRequest):
             parser.parse(wrong)
+
+
+def test_a_body_of_millions_of_numbers_is_refused_before_it_is_read() -> None:
+    """32 MB of them take half a second, in which nobody else is answered."""
+    with pytest.raises(InvalidRequest, match="commas"):
+        read(b'{"model":"m","messages":[],"stop":[' + b"1," * 600_000 + b"1]}")
