@@ -17,7 +17,7 @@ from sightline.engines import install as installing
 from sightline.engines.install import InstallFailed, Kind
 from sightline.engines.launch import Engine, EngineFailed, State
 from sightline.engines.spec import Adapter, EngineSpec, choose
-from sightline.settings import SettingsError
+from sightline.settings import SettingsError, is_loopback, load
 
 app = typer.Typer(no_args_is_help=True, help="Install and run the engine (vLLM).")
 
@@ -78,17 +78,22 @@ def run(
     quantization: Quantization = None,
     lora: Lora = None,
     images: Pictures = 16,
-    port: Annotated[int, typer.Option(help="Its port on 127.0.0.1. Default: a free one.", show_default=False)] = 0,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 only in a network of its own, and with a key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Its port. Default: a free one.", show_default=False)] = 0,
     cpu: Cpu = False,
     gpu: Gpu = False,
     torch_index: TorchIndex = None,
 ) -> None:
     """Run one engine, installed first if need be, and keep it running. Its key is SIGHTLINE_ENGINE_KEY if that is set, else a new one."""
+    secret = load(flags={"host": "127.0.0.1"}).engine_key  # what stands there of the gateway's address is none of ours
+    key = secret.get_secret_value() if secret else None
+    if not key and not is_loopback(host):
+        raise SettingsError(f"engine_key: {host} can be reached by others; set SIGHTLINE_ENGINE_KEY (or …_FILE) here and at the gateway")
     wanted = Wanted(model, quantization, tuple(lora or ()), images, tuple(flags or ()), cpu, gpu, torch_index)
     kind = wanted.kind()
     spec = wanted.spec(kind)
     installed(kind, torch_index)
-    sys.exit(asyncio.run(_run(spec, port)))
+    sys.exit(asyncio.run(_run(spec, host, port, key)))
 
 
 def installed(kind: Kind, torch_index: str | None) -> Path:
@@ -117,7 +122,9 @@ def introduced(spec: EngineSpec) -> str:
 
 
 @contextlib.asynccontextmanager
-async def serving(spec: EngineSpec, stop: asyncio.Event, *, port: int = 0, key: str | None = None) -> AsyncIterator[Engine | None]:
+async def serving(
+    spec: EngineSpec, stop: asyncio.Event, *, host: str = "127.0.0.1", port: int = 0, key: str | None = None
+) -> AsyncIterator[Engine | None]:
     """The engine, once it is ready; None if `stop` was set before. Raises EngineFailed. Says each change on standard error."""
     with Progress() as progress:
         progress.note(introduced(spec))
@@ -128,7 +135,7 @@ async def serving(spec: EngineSpec, stop: asyncio.Event, *, port: int = 0, key: 
             if state is not State.STARTING or engine.restarts:
                 progress.note(line)
 
-        engine = Engine(spec, log=log, port=port, key=key, on_change=changed)
+        engine = Engine(spec, log=log, host=host, port=port, key=key, on_change=changed)
         async with engine:
             ready, stopped = asyncio.create_task(engine.ready()), asyncio.create_task(stop.wait())
             try:
@@ -150,12 +157,11 @@ def on_signals(stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
-async def _run(spec: EngineSpec, port: int) -> int:
+async def _run(spec: EngineSpec, host: str, port: int, key: str | None) -> int:
     stop = asyncio.Event()
     on_signals(stop)
-    key = os.environ.get("SIGHTLINE_ENGINE_KEY")
     try:
-        async with serving(spec, stop, port=port, key=key) as engine:
+        async with serving(spec, stop, host=host, port=port, key=key) as engine:
             if engine is not None:
                 typer.echo(engine.url)
                 if not key:

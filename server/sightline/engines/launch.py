@@ -109,7 +109,16 @@ class Kept:
 class Engine:
     """`log` takes the output of all its starts; `on_change` is told each state and one line about it."""
 
-    def __init__(self, spec: EngineSpec, *, log: Path, port: int = 0, key: str | None = None, on_change: Changed | None = None) -> None:
+    def __init__(
+        self,
+        spec: EngineSpec,
+        *,
+        log: Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        key: str | None = None,
+        on_change: Changed | None = None,
+    ) -> None:
         self.spec = spec
         self.log = log
         self.port = port or free_port()
@@ -117,13 +126,14 @@ class Engine:
         self.state = State.STARTING
         self.restarts = 0
         self._on_change = on_change or (lambda _state, _line: None)
-        self._kept = Kept(command(spec, self.port), variables(spec, self.key, os.environ), grace=_GRACE, log=log)
+        self._kept = Kept(command(spec, self.port, host), variables(spec, self.key, os.environ), grace=_GRACE, log=log)
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._up = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
+        """From here; others who may reach it know this machine by another name."""
         return f"http://127.0.0.1:{self.port}"
 
     @property

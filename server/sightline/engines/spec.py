@@ -112,7 +112,7 @@ def choose(
     return EngineSpec(environment, kind, model, name, quantization, adapters, images, extra)
 
 
-def command(spec: EngineSpec, port: int) -> list[str]:
+def command(spec: EngineSpec, port: int, host: str = "127.0.0.1") -> list[str]:
     flags = [str(spec.environment / "bin" / "vllm"), "serve", spec.model, "--served-model-name", spec.name]
     flags += ["--enable-prompt-tokens-details", "--disable-uvicorn-access-log", "--disable-fastapi-docs", "--no-enable-log-requests"]
     flags += ["--structured-outputs-config", json.dumps({"backend": "xgrammar", "disable_any_whitespace": True})]
@@ -132,7 +132,7 @@ def command(spec: EngineSpec, port: int) -> list[str]:
         flags += ["--lora-modules", *(f"{adapter.name}={adapter.path}" for adapter in spec.adapters)]
     flags += spec.extra
     # A domain that cannot exist (RFC 2606): vLLM itself refuses any picture that is a URL. Sightline sends bytes only.
-    flags += ["--allowed-media-domains", "nothing.invalid", "--host", "127.0.0.1", "--port", str(port)]
+    flags += ["--allowed-media-domains", "nothing.invalid", "--host", host, "--port", str(port)]
     return flags
 
 

@@ -43,6 +43,11 @@ def test_safe_flags_win() -> None:
     assert words[-6:] == ["--allowed-media-domains", "nothing.invalid", "--host", "127.0.0.1", "--port", "8101"]
 
 
+def test_another_host_is_sightlines_to_give() -> None:
+    """Where the engine has a machine or a container of its own: `sightline engine run --host`."""
+    assert flag(command(choose(HERE, "gpu"), 8000, "0.0.0.0"), "--host") == "0.0.0.0"
+
+
 @pytest.mark.parametrize("given", ["--api-key", "--host=0.0.0.0", "--allowed_media_domains", "--trust-request-mm-kwargs"])
 def test_refused_flags(given: str) -> None:
     """Flags that would open the engine are refused by name, however they are spelled."""
