@@ -122,7 +122,6 @@ def _variables() -> Iterator[dict[str, Any]]:
             "sort": 1,
             "multi": True,
             "includeAll": True,
-            "allValue": ".*",
             "current": {"text": ["All"], "value": ["$__all"]},
             "hide": 0,
         }
