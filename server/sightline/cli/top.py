@@ -1,6 +1,7 @@
 """`sightline top`: one gateway's metrics, live in the terminal; a plain line a look where stdout is none."""
 
 import http.client
+import io
 import json
 import os
 import select
@@ -37,6 +38,8 @@ def top(
     from rich.console import Console
 
     looks = Looks(_whole(url), key, interval)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no Unicode
     console = Console()
     try:
         with _Clock() as clock:
