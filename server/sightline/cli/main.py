@@ -10,7 +10,16 @@ import sightline
 from sightline.settings import SettingsError
 
 # In the order of --help. Only the one that was asked for is imported: the gateway's parts cost a second, `sightline ask` needs none.
-COMMANDS = {"up": "up", "serve": "serve", "ask": "ask", "check-config": "check", "engine": "engine", "keys": "keys", "cache": "cache"}
+COMMANDS = {
+    "up": "up",
+    "serve": "serve",
+    "ask": "ask",
+    "check-config": "check",
+    "engine": "engine",
+    "keys": "keys",
+    "cache": "cache",
+    "top": "top",
+}
 
 
 def _version(wanted: bool) -> None:
