@@ -13,7 +13,8 @@ SightlineError
 ├── RateLimited               429   rate_limit_exceeded, concurrency_limit_exceeded
 ├── EngineRefused             4xx   the engine's own refusal, in our shape
 ├── EngineError               502   engine_error
-├── Unavailable               503   engine_unavailable, overloaded
+├── Unavailable               503   engine_unavailable
+│   └── Overloaded            503   overloaded: sent away so that what is under way is answered in time
 └── EngineTimeout             504   engine_timeout
 
 A message says what was wrong and how to put it right. It never repeats exception texts of libraries, keys, picture bytes or
@@ -148,6 +149,16 @@ class EngineError(SightlineError):
 class Unavailable(SightlineError):
     status = 503
     code = "engine_unavailable"
+
+
+class Overloaded(Unavailable):
+    """`reason` is one of a small closed set of words, for the metric: what there was too much of."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str, *, reason: str, retry_after: float = 1.0) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.reason = reason
 
 
 class EngineTimeout(SightlineError):

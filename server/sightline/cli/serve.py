@@ -71,7 +71,7 @@ def run(settings: Settings) -> None:
     edge, chat = create_app(settings, metrics, lifecycle)
     listener = server.bind(settings.host, settings.port)
     operators = _operators(settings, metrics)
-    sink = logs.configure(settings.log_level, settings.log_format)
+    sink = logs.configure(settings.log_level, settings.log_format, dropped=metrics.log_lines_dropped.inc)
     log = structlog.get_logger()
     if not settings.engines:
         log.warning("gateway.no_engines", fix="name one with --engine URL or SIGHTLINE_ENGINES")

@@ -74,6 +74,8 @@ Prepare = Callable[[int], Awaitable[Sequence[Base64]]]
 class Pool:
     def __init__(self, settings: Settings, admission: Admission, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._admission = admission
+        metrics.engine_waiting.set_function(lambda: admission.waiting)
+        metrics.engine_limit.set_function(lambda: admission.limit)
         self._polls_queue = settings.limits.engine_queue is not None
         key = settings.engine_key.get_secret_value() if settings.engine_key else None
         self.members = [Member(Client(url, key, settings.timeouts), metrics) for url in settings.engines]

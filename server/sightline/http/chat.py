@@ -5,7 +5,7 @@ import time
 
 import structlog
 
-from sightline.errors import InvalidRequest, SightlineError, UnsupportedMediaType
+from sightline.errors import InvalidRequest, Overloaded, SightlineError, UnsupportedMediaType
 from sightline.gateway import Gateway
 from sightline.http import responses
 from sightline.http.exchange import Bodies, Exchange
@@ -31,6 +31,7 @@ class Chat:
         self.bodies = bodies
         self._crowd = Crowd(settings.limits.requests_in_flight)
         self._disconnects = metrics.client_disconnects
+        self._shed = metrics.shed
 
     def arrive(self, exchange: Exchange) -> None:
         """The head is here: refuses what can be refused before the body has come."""
@@ -133,6 +134,8 @@ class Chat:
         """The refusal on the wire; where an answer has begun there is nothing more to say, and it is cut off."""
         record = exchange.record
         record.code = error.code
+        if isinstance(error, Overloaded):
+            self._shed.labels(error.reason).inc()
         if exchange.response_started:
             if not exchange.response_complete:
                 exchange.abort()

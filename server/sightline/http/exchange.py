@@ -12,7 +12,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from sightline.deadline import Deadline
-from sightline.errors import RequestTimeout, RequestTooLarge, SightlineError, Unavailable
+from sightline.errors import Overloaded, RequestTimeout, RequestTooLarge, SightlineError
 from sightline.http import responses
 from sightline.http.middleware import Lifecycle
 from sightline.settings import Requests
@@ -69,9 +69,9 @@ class Bodies:
         metrics.in_flight_bytes.set_function(lambda: self._held)
 
     def take(self, size: int) -> None:
-        """Raises Unavailable when all requests together would hold too much."""
+        """Raises Overloaded when all requests together would hold too much."""
         if self._held + size > self._together:
-            raise Unavailable("Too many large requests are being answered just now. Try again shortly.", code="overloaded", retry_after=1)
+            raise Overloaded("Too many large requests are being answered just now. Try again shortly.", reason="bytes")
         self._held += size
 
     def give(self, size: int) -> None:

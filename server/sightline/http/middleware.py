@@ -35,6 +35,7 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.draining = False
+        self.drain_started = 0.0  # seconds since the epoch; 0 until then
         self.requests = 0
 
 
@@ -46,6 +47,7 @@ class Edge:
         self._address = address
         self._lifecycle = lifecycle
         metrics.in_flight_requests.set_function(lambda: lifecycle.requests)
+        metrics.drain_started.set_function(lambda: lifecycle.drain_started)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":

@@ -58,6 +58,7 @@ class Server(uvicorn.Server):
         if self._lifecycle.draining:
             os._exit(1)
         self._lifecycle.draining = True
+        self._lifecycle.drain_started = time.time()
         self._since = time.monotonic()
         _log.info("gateway.draining", in_flight=self._lifecycle.requests)
 

@@ -7,7 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from sightline.errors import Unavailable
+from sightline.errors import Overloaded
 from sightline.limits.adaptive import AdaptiveLimit
 from sightline.limits.keyfile import Priority
 from sightline.settings import Limits
@@ -64,9 +64,9 @@ class Admission:
         return sum(map(len, self._queues.values()))
 
     async def enter(self, priority: Priority = "normal") -> Place:
-        """A place, at once or after a short wait; raises Unavailable(overloaded)."""
+        """A place, at once or after a short wait; raises Overloaded."""
         if self._most_within is not None and self.engines_waiting >= self._most_within:
-            raise _overloaded(1.0)
+            raise _overloaded("engine_queue", 1.0)
         if self.in_flight + 1 <= max(1.0, self.limit) and not self.waiting:
             self.in_flight += 1
         else:
@@ -90,9 +90,9 @@ class Admission:
     async def _wait(self, priority: Priority) -> None:
         patience = self._patience()
         if self._expected(priority) > patience:
-            raise _overloaded(self._expected("low"))
+            raise _overloaded("queue", self._expected("low"))
         if self.waiting >= self._longest and not self._displace(priority):
-            raise _overloaded(self._expected("low"))
+            raise _overloaded("queue", self._expected("low"))
         turn: Waiting = asyncio.get_running_loop().create_future()
         self._queues[priority].append(turn)
         try:
@@ -105,7 +105,7 @@ class Admission:
                 self.in_flight -= 1  # admitted in the very moment it gave up: the place goes to the next
                 self._admit()
             if isinstance(error, TimeoutError):
-                raise _overloaded(self._expected("low")) from None
+                raise _overloaded("queue", self._expected("low")) from None
             raise
 
     def _admit(self) -> None:
@@ -127,7 +127,7 @@ class Admission:
             if self._queues[lower]:
                 turn = self._queues[lower].pop()
                 if not turn.done():
-                    turn.set_exception(_overloaded(self._expected("low")))
+                    turn.set_exception(_overloaded("queue", self._expected("low")))
                 return True
         return False
 
@@ -154,9 +154,9 @@ class Crowd:
         self.size = 0
 
     def enter(self) -> None:
-        """One more; raises Unavailable(overloaded) when there are too many."""
+        """One more; raises Overloaded when there are too many."""
         if self._limit is not None and self.size >= self._limit:
-            raise _overloaded(1.0)
+            raise _overloaded("requests", 1.0)
         self.size += 1
 
     def leave(self) -> None:
@@ -164,5 +164,5 @@ class Crowd:
         self.size -= 1
 
 
-def _overloaded(wait: float) -> Unavailable:
-    return Unavailable("There is more to do than can be done now. Try again in a moment.", code="overloaded", retry_after=max(1.0, wait))
+def _overloaded(reason: str, wait: float) -> Overloaded:
+    return Overloaded("There is more to do than can be done now. Try again in a moment.", reason=reason, retry_after=max(1.0, wait))

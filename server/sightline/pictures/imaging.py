@@ -22,7 +22,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from sightline.errors import Unavailable
+from sightline.errors import Overloaded
 from sightline.pictures.formats import Broken, Format, Header, colour_profile, essence, is_plain
 from sightline.pictures.headers import MEDIA_TYPES, broken
 from sightline.pictures.policy import Policy, fit, is_document
@@ -101,7 +101,7 @@ def trusted(data: bytes, header: Header, policy: Policy, digest: bytes) -> Pictu
 
 
 def prepare(data: bytes, header: Header, policy: Policy) -> Picture:
-    """The prepared picture; raises PictureRefused when the file cannot be decoded, Unavailable when there is no memory to do it."""
+    """The prepared picture; raises PictureRefused when the file cannot be decoded, Overloaded when there is no memory to do it."""
     try:
         image, untouched = _prepared(data, header, policy)
         width, height = image.size
@@ -109,7 +109,7 @@ def prepare(data: bytes, header: Header, policy: Policy) -> Picture:
         as_sent = untouched and is_plain(data, header)
         media_type, encoded = (MEDIA_TYPES[header.format], data) if as_sent else _encode(image, header, len(data), policy)
     except MemoryError:
-        raise Unavailable("There is no memory to open this picture now. Try again.", code="overloaded", retry_after=1) from None
+        raise Overloaded("There is no memory to open this picture now. Try again.", reason="memory") from None
     except Exception:  # noqa: BLE001 - decoders raise whatever they like on hostile bytes (OSError, SyntaxError, struct.error, KeyError …)
         raise broken(header.format) from None
     return Picture(pixels.hexdigest(), encoded, media_type, width, height, *header.upright, as_sent=as_sent, policy=policy.name)

@@ -121,7 +121,7 @@ class Pictures:
             picture = await self._prepared(identified)
         if picture.image_hash != identified.image_hash:
             # Only a store that lies gets here. An answer under that hash would be another picture's.
-            raise Unavailable("The picture's identity had changed. Try again.", code="overloaded", retry_after=1)
+            raise Unavailable("The picture's identity had changed. Try again.", retry_after=1)
         return picture
 
     async def take(self, data: bytes, detail: str | None = None) -> Picture:

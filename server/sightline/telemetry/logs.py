@@ -21,8 +21,9 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 class Sink:
     """Writes lines from a thread of its own, so that a full pipe or disk holds up nobody. `close` writes what is left."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, dropped: Callable[[int], object]) -> None:
         self._stream = stream
+        self._tell_dropped = dropped
         self._lines: deque[str] = deque()
         self._dropped = 0
         self._closing = threading.Event()
@@ -33,7 +34,7 @@ class Sink:
         if len(self._lines) < _WAITING:
             self._lines.append(line)
         else:
-            self._dropped += 1
+            self._drop(1)
 
     debug = info = warning = error = critical = exception = msg  # what structlog calls, by level
 
@@ -53,7 +54,12 @@ class Sink:
             self._stream.write("\n".join(lines) + "\n")
             self._stream.flush()
         except (OSError, ValueError):  # disk full, or a reader that has gone
-            self._dropped += dropped + len(lines)
+            self._dropped += dropped
+            self._drop(len(lines) - bool(dropped))
+
+    def _drop(self, lines: int) -> None:
+        self._dropped += lines
+        self._tell_dropped(lines)
 
     def close(self, seconds: float = 1.0) -> None:
         self._closing.set()
@@ -64,11 +70,11 @@ def _json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     return _encode(event).decode()
 
 
-def configure(level: str, form: str, stream: TextIO = sys.stderr) -> Sink:
-    """Sets up structlog for the process. `form`: json, console, or auto (console on a terminal)."""
+def configure(level: str, form: str, stream: TextIO = sys.stderr, dropped: Callable[[int], object] = lambda _: None) -> Sink:
+    """Sets up structlog for the process. `form`: json, console, or auto (console on a terminal). `dropped` hears of lines not written."""
     console = form == "console" or (form == "auto" and stream.isatty())
     renderer: structlog.types.Processor = structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0) if console else _json
-    sink = Sink(stream)
+    sink = Sink(stream, dropped)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

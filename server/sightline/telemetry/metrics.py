@@ -4,8 +4,11 @@ One `Metrics` a process, built by the app and handed down; nothing registers at 
 `.labels()` costs as much as the observation. Labels come from small closed sets: never a key, user, tenant or hash.
 """
 
+import platform
+
 from prometheus_client import CollectorRegistry, Gauge
 
+import sightline
 from sightline.telemetry.series import Counter, Histogram
 
 # vLLM's own buckets for time to first token, so that panels can lay one over the other (vllm/v1/metrics/loggers.py).
@@ -72,12 +75,20 @@ class Metrics:
         self.tokens = counter(
             "tokens_total", "Tokens by kind: prompt, completion, image, and saved by hits and shared calls.", "model", "kind"
         )
+        self.engine_seconds_saved = counter(
+            "engine_seconds_saved_total",
+            "Seconds of engines that hits and shared calls did not take, as far as the model's other answers lately tell.",
+            "model",
+        )
         self.image_bytes = histogram("image_bytes", "Encoded size of pictures as sent.", (1e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 2.1e7))
         self.image_pixels = histogram("image_pixels", "Pixels of pictures as sent.", (1e4, 1e5, 2.5e5, 1e6, 2e6, 4e6, 8e6, 1.6e7, 3.3e7))
         self.image_prepare = histogram("image_prepare_seconds", "Time to open, prepare and encode one picture.", SMALL_BUCKETS)
         self.image_fetch = counter("image_fetch_total", "Pictures fetched by URL, by outcome.", "result")
         self.image_rejected = counter("image_rejected_total", "Pictures refused, by error code.", "code")
         self.rate_limited = counter("rate_limited_total", "Requests refused by a limit.", "kind")
+        self.shed = counter("shed_total", "Requests sent away because there was too much to do, by what there was too much of.", "reason")
+        self.engine_waiting = gauge("engine_waiting_requests", "Requests that wait for a place at the engines.")
+        self.engine_limit = gauge("engine_limit", "Places at the engines, as the adaptive limit or the setting has it.")
         self.limits_local = counter("limits_local_total", "Limit checks against this replica's own share, since Redis did not answer.")
         self.key_file_reloads = counter("key_file_reloads_total", "Times the key file was read anew, by outcome: ok or refused.", "result")
         self.backend_errors = counter("backend_errors_total", "Failures of what the gateway depends on.", "backend", "operation")
@@ -85,6 +96,10 @@ class Metrics:
         self.replicas = gauge("replicas", "Gateways that share this one's store, itself included.")
         self.engine_up = gauge("engine_up", "1 while an engine's health check passes.", "engine")
         self.engine_retries = counter("engine_retries_total", "Requests asked again of an engine.", "reason")
+        self.drain_started = gauge("drain_started_timestamp_seconds", "When the process was told to drain, or 0.")
+        self.log_lines_dropped = counter("log_lines_dropped_total", "Log lines that could not be written.")
+        self.build = gauge("build_info", "Always 1; what runs here.", "version", "python")
+        self.build.labels(sightline.__version__, platform.python_version()).set(1)
         self.in_flight_requests = gauge("in_flight_requests", "Requests being answered.")
         self.in_flight_bytes = gauge("in_flight_bytes", "Bytes of request bodies being held.")
         self.client_disconnects = counter("client_disconnects_total", "Clients that left before their answer was complete.")

@@ -106,6 +106,7 @@ class _Children(msgspec.Struct, frozen=True):
     completion: Any
     image: Any
     saved: Any
+    seconds: Any
 
 
 class Recorder:
@@ -114,6 +115,7 @@ class Recorder:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._children: dict[tuple[str, str | None, int, str | None], _Children] = {}
+        self._usual: dict[str | None, float] = {}  # seconds that an engine takes for an answer, by model
         self._between: dict[str | None, Any] = {}
         self._overhead = metrics.overhead.observe
         self._timestamps = logs.Timestamps()
@@ -150,7 +152,11 @@ class Recorder:
             prompt, completion = record.prompt_tokens or 0, record.completion_tokens or 0
             if record.cache in _SAVED:
                 children.saved(prompt + completion)
+                children.seconds(self._usual.get(record.model, 0.0))
             else:
+                if record.status == 200:
+                    usual = self._usual.get(record.model, record.engine_wait)
+                    self._usual[record.model] = usual + (record.engine_wait - usual) / 16
                 children.prompt(prompt)
                 children.completion(completion)
                 if record.image_tokens:
@@ -190,6 +196,7 @@ class Recorder:
             m.request_duration.labels(route, model, cache).observe,
             m.time_to_first_token.labels(model, cache).observe if source is not None else None,
             **tokens,
+            seconds=m.engine_seconds_saved.labels(model).inc,
         )
 
 
