@@ -25,7 +25,7 @@ bench: $(VENV)/test.stamp $(VENV)/load.stamp ## Measure the added latency beside
 	@$(BIN)/python loadtests/bench/run.py $(ARGS)
 
 lock: ## Pin all dependencies again (needs uv)
-	@for name in gateway:s3,encryption test:test load:load; do \
+	@for name in gateway:s3,encryption,otel test:test load:load; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    $$(printf -- '--extra %s ' $$(echo $${name#*:} | tr , ' ')) pyproject.toml -o requirements/$${name%%:*}.txt; done
 

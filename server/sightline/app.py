@@ -31,6 +31,7 @@ from sightline.store.base import Store
 from sightline.store.open import open_store
 from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Recorder
+from sightline.telemetry.traces import open_tracing
 
 ALL_SCOPES: frozenset[Scope] = frozenset({"chat", "cache:purge", "metrics"})  # what a caller may do where there are no keys
 STREAM_LOG = 512 * 2**10  # bytes of a stream that late riders can hear again; with the socket's own a stalled client holds less than 1 MB
@@ -58,6 +59,7 @@ def create_app(settings: Settings, metrics: Metrics, lifecycle: Lifecycle) -> tu
         safety=Safety(settings.safety),
     )
     gateway = Gateway(parts, settings.cache, metrics)
+    tracing = open_tracing(settings.traces)
     recorder = Recorder(metrics)
     callers = Callers(settings.keys_file, settings.limits, metrics) if settings.keys_file else Strangers(settings.limits, ALL_SCOPES)
     wrong = settings.limits.failed_auth
@@ -66,6 +68,8 @@ def create_app(settings: Settings, metrics: Metrics, lifecycle: Lifecycle) -> tu
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            if tracing is not None:
+                stack.push_async_callback(asyncio.to_thread, tracing.close)
             stack.push_async_callback(store.close)
             stack.push_async_callback(intake.close)
             stack.push_async_callback(limiter.close)
@@ -78,7 +82,7 @@ def create_app(settings: Settings, metrics: Metrics, lifecycle: Lifecycle) -> tu
 
     api = routes.build(gateway, settings, metrics, lifecycle, lifespan)
     edge = Edge(api, door, client_address(settings.trusted_proxies), lifecycle, metrics, recorder)
-    return edge, Chat(gateway, edge, settings, Bodies(settings.requests, settings.timeouts.body, metrics), metrics)
+    return edge, Chat(gateway, edge, settings, Bodies(settings.requests, settings.timeouts.body, metrics), metrics, tracing)
 
 
 def _leases(shared: Store | None, cache: Cache, quotas: Quotas, settings: Settings) -> Leases | None:

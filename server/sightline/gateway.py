@@ -87,7 +87,10 @@ class Gateway:
     async def answer(self, request: ChatRequest, caller: Caller, record: Record, *, cache_control: str | None = None) -> Answer:
         """Answers `request`; the reply has begun when this returns, and `settle` is due when it has ended. Raises SightlineError."""
         asked = await self._understand(request, caller, record, cache_control)
+        began = time.perf_counter()
         permit, seen = await self._charge_and_look_up(asked)
+        if record.trace is not None:  # one round trip for both
+            record.trace.note("limits and cache", began, found="bypass" if seen is None else type(seen).__name__.lower())
         if isinstance(seen, Hit):
             return self._told(asked, "HIT", _replay(seen, request), permit, age=seen.age)
         ride = None
@@ -114,7 +117,7 @@ class Gateway:
         decision = decide(request.body, request.cache, cache_control, self._policy(caller), default_ttl=caller.cache.ttl)
         pictures: Sequence[Identified] = ()
         if request.pictures:
-            pictures = await self._pictures.identify(request.pictures)
+            pictures = await self._pictures.identify(request.pictures, record.trace)
             record.images = len(pictures)
             record.image_tokens = _image_tokens(model, pictures)
             record.image_bytes = sum([found.sent_bytes for found in pictures])
@@ -181,7 +184,10 @@ class Gateway:
         """One question to an engine, with prepared pictures only."""
         tenant, record, pictures = asked.caller.tenant, asked.record, asked.pictures
         uuids = [_mark("picture", tenant, found.image_hash) for found in pictures]
-        question = EngineQuestion(asked.request, uuids, _mark("tenant", tenant))
+        lines = b"X-Request-Id: %b\r\n" % record.request_id.encode()
+        if record.trace is not None:
+            lines += b"traceparent: %b\r\n" % record.trace.parent.encode()
+        question = EngineQuestion(asked.request, uuids, _mark("tenant", tenant), lines)
         affinity = pictures[0].image_hash if pictures else None
         began = time.perf_counter()
         try:
@@ -189,11 +195,13 @@ class Gateway:
                 question,
                 partial(self._data_uri, asked),
                 affinity=affinity,
-                request_id=record.request_id,
                 priority=asked.caller.priority,
             )
         finally:
             record.engine_wait += time.perf_counter() - began
+            if record.trace is not None:
+                model = asked.request.model
+                record.trace.note(f"chat {model}", began, **{"gen_ai.operation.name": "chat", "gen_ai.request.model": model})
         record.engine = answered.engine
         return answered.reply
 

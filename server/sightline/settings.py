@@ -161,6 +161,13 @@ class Limits(Group):
     engine_queue: int | None = Field(None, ge=0, description="requests waiting within the engines at which new ones are refused with 503")
 
 
+class Traces(Group):
+    endpoint: str | None = Field(
+        None, description="OTLP endpoint (HTTP) that traces are sent to, as `http://collector:4318/v1/traces`; unset, nothing is traced"
+    )
+    share: float = Field(1.0, ge=0, le=1, description="share of the requests that are traced; who comes with a traced span always is")
+
+
 class Safety(Group):
     words_file: Path | None = Field(None, description="words that requests may not contain, one a line; `#` begins a comment")
     words: bool = Field(False, description="whether requests are checked for those words (a key may say otherwise)")
@@ -195,6 +202,7 @@ class Settings(Group):
     cache: Cache = Cache()
     limits: Limits = Limits()
     safety: Safety = Safety()
+    traces: Traces = Traces()
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:

@@ -15,6 +15,7 @@ from sightline.cli.main import COMMANDS, build
 from sightline.http.middleware import PREFIXES, ROUTES
 from sightline.settings import NOT_SETTINGS, PREFIX, Settings, names
 from sightline.telemetry.metrics import Metrics
+from sightline.telemetry.series import Family
 
 GATEWAY_PORT: int = Settings.model_fields["port"].default
 METRICS_PORT = 9090  # the gateway's own port for /metrics wherever it is not on loopback: the code has no default for it
@@ -50,7 +51,7 @@ def metrics() -> frozenset[str]:
     """Every series by every name that a query may use."""
     found: set[str] = set()
     for metric in vars(Metrics()).values():
-        if isinstance(metric, MetricWrapperBase):
+        if isinstance(metric, MetricWrapperBase | Family):
             name = f"sightline_{metric._name.removeprefix('sightline_')}"
             suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(str(metric._type), ("",))
             found |= {name + suffix for suffix in suffixes}

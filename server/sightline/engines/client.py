@@ -40,9 +40,9 @@ class Client:
     async def close(self) -> None:
         self._connector.close()
 
-    async def chat(self, body: bytes, *, stream: bool, request_id: str) -> Reply:
+    async def chat(self, body: bytes, *, stream: bool, lines: bytes = b"") -> Reply:
         """Asks, and returns once the answer has begun (its first event) or, as JSON, is there. Raises SightlineError."""
-        response = await self._send(b"POST", b"/v1/chat/completions", self._headers + b"X-Request-Id: %b\r\n" % request_id.encode(), body)
+        response = await self._send(b"POST", b"/v1/chat/completions", self._headers + lines, body)
         limit = self._timeouts.first_token if stream else self._timeouts.answer
         response.limit(limit)
         try:

@@ -130,7 +130,6 @@ class Pool:
         prepare: Prepare,
         *,
         affinity: str | None,
-        request_id: str,
         priority: Priority = "normal",
     ) -> Answered:
         """Asks one engine, and once more where that can help. Returns when the answer has begun. Raises SightlineError.
@@ -139,7 +138,7 @@ class Pool:
         """
         place = await self._admission.enter(priority)
         try:
-            member, reply, started = await self._ask_somebody(question, prepare, affinity, request_id)
+            member, reply, started = await self._ask_somebody(question, prepare, affinity)
         except BaseException as error:
             place.leave(failed=isinstance(error, _FAILURES), counts=isinstance(error, _FAILURES))
             raise
@@ -149,16 +148,14 @@ class Pool:
             return Answered(reply, member.name)
         return Answered(_Counted(reply, call), member.name)
 
-    async def _ask_somebody(
-        self, question: EngineQuestion, prepare: Prepare, affinity: str | None, request_id: str
-    ) -> tuple[Member, Reply, float]:
+    async def _ask_somebody(self, question: EngineQuestion, prepare: Prepare, affinity: str | None) -> tuple[Member, Reply, float]:
         self._budget.request()
         tried: list[Member] = []
         while True:
             member = self._choose(question.model, affinity, tried)
             started = self._clock()
             try:
-                return member, await self._ask(member, question, prepare, request_id), started
+                return member, await self._ask(member, question, prepare), started
             except _FAILURES as error:
                 another = any(other is not member and other.up and question.model in other.models for other in self.members)
                 if tried or not (another or isinstance(error, NotAnswered)) or not self._budget.take(self._clock()):
@@ -166,12 +163,12 @@ class Pool:
                 tried.append(member)
                 self._metrics.engine_retries.labels(error.code or "").inc()
 
-    async def _ask(self, member: Member, question: EngineQuestion, prepare: Prepare, request_id: str) -> Reply:
+    async def _ask(self, member: Member, question: EngineQuestion, prepare: Prepare) -> Reply:
         """A reply that has begun counts as a call of `member` until somebody says that it has ended."""
         member.health.asked(self._clock())
         member.calls += 1
         try:
-            reply = await self._chat(member, question, prepare, request_id)
+            reply = await self._chat(member, question, prepare)
         except BaseException as error:
             member.calls -= 1
             if isinstance(error, _FAILURES):
@@ -193,18 +190,18 @@ class Pool:
             child = self._durations[engine, model] = self._metrics.engine_duration.labels(engine, model)
         return child
 
-    async def _chat(self, member: Member, question: EngineQuestion, prepare: Prepare, request_id: str) -> Reply:
+    async def _chat(self, member: Member, question: EngineQuestion, prepare: Prepare) -> Reply:
         """Names the pictures that the engine has; where it has let go of one, sends them all."""
         uuids = question.uuids
         known = member.reuse.known(uuids, self._clock()) if uuids else frozenset()
         try:
-            reply = await member.client.chat(await _body(question, prepare, known), stream=question.stream, request_id=request_id)
+            reply = await member.client.chat(await _body(question, prepare, known), stream=question.stream, lines=question.lines)
         except EngineRefused as refused:
             if not (known and is_miss(refused)):
                 raise
             member.reuse.missed(uuids, self._clock())
             self._metrics.engine_retries.labels("picture_gone").inc()
-            reply = await member.client.chat(await _body(question, prepare, ()), stream=question.stream, request_id=request_id)
+            reply = await member.client.chat(await _body(question, prepare, ()), stream=question.stream, lines=question.lines)
         if uuids:
             member.reuse.answered(uuids, reused=bool(known))
         return reply

@@ -14,6 +14,7 @@ from sightline.limits.admission import Crowd
 from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Record
+from sightline.telemetry.traces import Tracing
 from sightline.wire.protocol import ChatRequest, Parser
 from sightline.wire.reply import Event, Kind, Stream, Whole
 from sightline.wire.sse import DONE, frame
@@ -24,7 +25,7 @@ _log = structlog.get_logger()
 class Chat:
     """The `exchange.App` of the route. `edge` knows callers and keeps records, for this route as for all others."""
 
-    def __init__(self, gateway: Gateway, edge: Edge, settings: Settings, bodies: Bodies, metrics: Metrics) -> None:
+    def __init__(self, gateway: Gateway, edge: Edge, settings: Settings, bodies: Bodies, metrics: Metrics, tracing: Tracing | None) -> None:
         self._gateway = gateway
         self._edge = edge
         self._parser = Parser(settings.requests, settings.images.per_request)
@@ -32,11 +33,14 @@ class Chat:
         self._crowd = Crowd(settings.limits.requests_in_flight)
         self._disconnects = metrics.client_disconnects
         self._shed = metrics.shed
+        self._tracing = tracing
 
     def arrive(self, exchange: Exchange) -> None:
         """The head is here: refuses what can be refused before the body has come."""
         head = exchange.head
         record = exchange.record = Record(responses.request_id(head.request_id), CHAT)
+        if self._tracing is not None:
+            record.trace = self._tracing.begin(head.traceparent.decode("latin-1"), record.started)
         self._edge.began()
         try:
             caller = exchange.caller = self._edge.identify(head.authorization, head.forwarded, exchange.peer)
@@ -58,6 +62,8 @@ class Chat:
         """The body is here."""
         record = exchange.record
         record.client_wait = time.perf_counter() - record.started
+        if record.trace is not None:
+            record.trace.note("intake", record.started)
         try:
             await self._answer(exchange, record)
         except SightlineError as error:

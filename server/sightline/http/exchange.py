@@ -30,6 +30,7 @@ class Head(msgspec.Struct):
     content_length: bytes = b""
     cache_control: bytes | None = None
     expect: bytes = b""
+    traceparent: bytes = b""
     authorization: list[bytes] = []
     forwarded: list[bytes] = []
 
@@ -54,6 +55,7 @@ _ONCE = {
     b"content-length": "content_length",
     b"cache-control": "cache_control",
     b"expect": "expect",
+    b"traceparent": "traceparent",
 }
 
 

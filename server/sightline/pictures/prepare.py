@@ -27,6 +27,7 @@ from sightline.pictures.pool import Pool
 from sightline.settings import Images
 from sightline.store.base import Store
 from sightline.telemetry.metrics import Metrics
+from sightline.telemetry.traces import Trace
 from sightline.wire.protocol import PictureSource
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ class Pictures:
         self._keys: dict[str, bytes] = {}
         self._policies: dict[str | None, Policy] = {}
 
-    async def identify(self, sources: Sequence[PictureSource]) -> tuple[Identified, ...]:
+    async def identify(self, sources: Sequence[PictureSource], trace: Trace | None = None) -> tuple[Identified, ...]:
         """The identities of `sources`, in order; raises PictureRefused for the first that is not accepted."""
         with self._counted():
             if len(sources) > self._settings.per_request:
@@ -104,14 +105,16 @@ class Pictures:
                     sent[source.index] = self._known_again(source) or self._accept(source, self._decode(source))
             remote = [source for source in sources if source.base64 is None]
             if remote:
-                sent |= zip((source.index for source in remote), await _together([self._fetched(source) for source in remote]), strict=True)
+                sent |= zip(
+                    (source.index for source in remote), await _together([self._fetched(source, trace) for source in remote]), strict=True
+                )
             arrived = [sent[source.index] for source in sources]
             identities = [self._memo.identity(one.digest) for one in arrived]
             if None not in identities:
                 return tuple([self._known(one, identity) for one, identity in zip(arrived, identities, strict=True) if identity])
             unknown = [one.digest for one, identity in zip(arrived, identities, strict=True) if identity is None and not one.policy.trusted]
             known = await self._memo.recall(unknown)
-            return tuple(await _together([self._identified(one, known.get(one.digest)) for one in arrived]))
+            return tuple(await _together([self._identified(one, known.get(one.digest), trace) for one in arrived]))
 
     async def prepare(self, identified: Identified) -> Picture:
         """The prepared picture: at once when it is at hand, else decoded now."""
@@ -149,8 +152,14 @@ class Pictures:
                 param=source.param,
             ) from None
 
-    async def _fetched(self, source: PictureSource) -> _Sent:
-        return self._accept(source, await self._fetch(source))
+    async def _fetched(self, source: PictureSource, trace: Trace | None) -> _Sent:
+        began = time.perf_counter()
+        try:
+            data = await self._fetch(source)
+        finally:
+            if trace is not None:
+                trace.note("fetch", began)
+        return self._accept(source, data)
 
     def _accept(self, source: PictureSource, data: bytes) -> _Sent:
         """Bytes that may be opened. Those that were judged before are known by their digest."""
@@ -190,10 +199,13 @@ class Pictures:
             policy = self._policies[detail] = choose(self._settings, detail)
         return policy
 
-    async def _identified(self, sent: _Sent, recalled: Identity | None) -> Identified:
+    async def _identified(self, sent: _Sent, recalled: Identity | None, trace: Trace | None) -> Identified:
         identity = recalled or self._memo.identity(sent.digest)
         if identity is None:
+            began = time.perf_counter()
             picture = await self._prepared(sent)
+            if trace is not None:
+                trace.note("prepare", began)
             identity = Identity(picture.image_hash, picture.width, picture.height)
         return self._known(sent, identity)
 

@@ -11,6 +11,7 @@ import msgspec
 
 from sightline.telemetry import logs
 from sightline.telemetry.metrics import Metrics
+from sightline.telemetry.traces import Trace
 
 _SAVED = frozenset({"HIT", "COALESCED"})
 QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})  # asked every few seconds by machines: told at debug level
@@ -34,7 +35,7 @@ class Record:
     __slots__ = (
         "cache", "chunks", "client_wait", "code", "completion_tokens", "engine", "engine_wait", "first_byte", "image_bytes",
         "image_hash", "image_tokens", "images", "in_crowd", "last_chunk", "model", "prompt_tokens", "question_hash", "request_id", "route",
-        "started", "status", "tenant",
+        "started", "status", "tenant", "trace",
     )  # fmt: skip
 
     def __init__(self, request_id: str, route: str) -> None:
@@ -60,6 +61,7 @@ class Record:
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
         self.engine: str | None = None
+        self.trace: Trace | None = None  # where it is traced
 
     def take_usage(self, answer: bytes) -> None:
         """Notes the tokens that a completion, or the last chunk of one, says were used."""
@@ -71,7 +73,7 @@ class Record:
             self.prompt_tokens, self.completion_tokens = usage.prompt_tokens, usage.completion_tokens
 
 
-class Line(msgspec.Struct):
+class Line(msgspec.Struct, omit_defaults=True):
     """The log line of a finished request, CONTRACT's fields in their order."""
 
     ts: str
@@ -94,6 +96,7 @@ class Line(msgspec.Struct):
     duration_ms: float
     overhead_ms: float
     engine: str | None
+    trace_id: str | None = None
 
 
 class _Children(msgspec.Struct, frozen=True):
@@ -185,8 +188,11 @@ class Recorder:
                 _ms(duration),
                 _ms(overhead),
                 record.engine,
+                record.trace.trace_id if record.trace is not None else None,
             )
         )
+        if record.trace is not None:
+            _end_trace(record.trace, record)
 
     def _kind(self, route: str, served: str | None, status: int, source: str | None) -> _Children:
         m, model, cache = self._metrics, served or "other", source or "none"
@@ -198,6 +204,29 @@ class Recorder:
             **tokens,
             seconds=m.engine_seconds_saved.labels(model).inc,
         )
+
+
+def _end_trace(trace: Trace, record: Record) -> None:
+    trace.end(
+        {
+            "http.request.method": "POST",
+            "http.route": record.route,
+            "http.response.status_code": record.status,
+            "error.type": record.code,
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": record.model,
+            "gen_ai.usage.input_tokens": record.prompt_tokens,
+            "gen_ai.usage.output_tokens": record.completion_tokens,
+            "sightline.request_id": record.request_id,
+            "sightline.cache": record.cache,
+            "sightline.image_hash": record.image_hash,
+            "sightline.question_hash": record.question_hash,
+            "sightline.images": record.images,
+        },
+        first_byte=record.first_byte,
+        last_byte=record.last_chunk or record.first_byte,
+        failed=(record.code or "error") if record.status >= 500 or (record.status == 200 and record.code) else None,
+    )
 
 
 def _ms(seconds: float) -> float:

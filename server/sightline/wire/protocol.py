@@ -116,11 +116,12 @@ def _with(request: ChatRequest, cuts: Sequence[Cut]) -> ChatRequest:
 
 
 class EngineQuestion(msgspec.Struct, frozen=True):
-    """A request as an engine is asked it: `uuids` name its pictures, in order."""
+    """A request as an engine is asked it: `uuids` name its pictures, in order; `lines` are header lines that go with it."""
 
     request: ChatRequest
     uuids: Sequence[str]
     salt: str
+    lines: bytes = b""
 
     @property
     def model(self) -> str:
