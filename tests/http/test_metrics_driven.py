@@ -202,7 +202,7 @@ def test_who_waits_for_the_engines(engine: FakeEngine) -> None:
 
 def test_limits_key_files_and_replicas(engine: FakeEngine, redis_server: RedisServer, tmp_path: Path) -> None:
     keys = tmp_path / "keys.yaml"
-    headers = write_keys(keys, acme=["chat"])["acme"]
+    headers, others = write_keys(keys, acme=["chat"], beta=["chat"]).values()
     environ = environment(keys_file=keys, store=redis_server.url, limits__key__requests_per_minute=1, limits__failed_auth=1)
     with GatewayProcess(engine.url, environ=environ) as gateway:
         ready(gateway)
@@ -219,7 +219,7 @@ def test_limits_key_files_and_replicas(engine: FakeEngine, redis_server: RedisSe
 
         redis_server.kill()
         for _ in range(4):
-            gateway.chat(ask(), headers=headers)
+            gateway.chat(ask(), headers=others)
         assert number(gateway, "limits_local_total") > 0
         assert number(gateway, 'backend_errors_total{backend="redis",operation="take"}') > 0
         eventually(lambda: number(gateway, 'backend_breaker_state{backend="redis"}') > 0, what="an open breaker")
