@@ -9,6 +9,7 @@ need nginx nginx-light
 need ip iproute2
 need openssl openssl
 need curl curl
+need prometheus prometheus
 [ -n "$missing" ] || exit 0
 echo "installing$missing"
 if [ "$(id -u)" != 0 ]; then

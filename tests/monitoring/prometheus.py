@@ -58,6 +58,10 @@ class Prometheus:
         self._process.wait(10)
         self._log.close()
 
+    def sees(self, number: int) -> None:
+        """Waits until so many targets have been scraped; Prometheus takes five seconds to find the first."""
+        eventually(lambda: len(self._ask("query", query="up == 1")["result"]) == number, START, f"{number} targets scraped")
+
     def values(self, expr: str, start: float, end: float) -> Series:
         """As a panel asks: each series' finite values from `start` to `end` (seconds since the epoch)."""
         found = self._ask("query_range", query=expr, start=start, end=end, step=STEP)["result"]

@@ -48,6 +48,8 @@ class Scene:
                 engine.script = Script(ttft=0.1, rate=100)
                 engine.choose = lambda call: _SPECIAL.get(call.json.get("user", ""))
             self._pictures = stack.enter_context(_Files(self._folder))
+            self._callers = ThreadPoolExecutor(8)
+            stack.callback(self._callers.shutdown)  # after the gateways: who still waits for one is let go by its end
             both = self.well.url, self.ill.url
             self.busy = stack.enter_context(
                 GatewayProcess(
@@ -77,8 +79,6 @@ class Scene:
                     command=_DEAF,
                 )
             )
-            self._callers = ThreadPoolExecutor(8)
-            stack.callback(self._callers.shutdown)
             ready(self.busy)
             ready(self.narrow)
             self._held = self._hold_a_body()

@@ -28,25 +28,25 @@ def asked(expr: str) -> str:
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Series]]:
     """What each query gives after the scene has been played until all give something, or time is up."""
     folder = tmp_path_factory.mktemp("monitoring")
-    with Scene(folder) as scene, Vllm() as vllm:
-        targets = {"sightline": scene.metrics, "vllm": [vllm.address]}
-        with Prometheus(folder / "prometheus", targets) as prometheus:
-            began = time.time()
-            found: dict[str, Series] = {}
+    scene = Scene(folder)
+    with Vllm() as vllm, Prometheus(folder / "prometheus", {"sightline": scene.metrics, "vllm": [vllm.address]}) as prometheus, scene:
+        prometheus.sees(3)
+        began = time.time()
+        found: dict[str, Series] = {}
 
-            def look() -> list[str]:
-                """The queries that have given nothing so far, or nothing but zeros."""
-                for name, expr in QUERIES.items():
-                    if not tells(found.get(name, {})):
-                        found[name] = prometheus.values(asked(expr), began, time.time())
-                return [name for name in QUERIES if not tells(found[name])]
+        def look() -> list[str]:
+            """The queries that have given nothing so far, or nothing but zeros."""
+            for name, expr in QUERIES.items():
+                if not tells(found.get(name, {})):
+                    found[name] = prometheus.values(asked(expr), began, time.time())
+            return [name for name in QUERIES if not tells(found[name])]
 
-            while time.time() - began < SEEN and set(look()) - {"Draining · A"}:
-                scene.play()
-            scene.drain()
-            while time.time() - began < SEEN and look():
-                time.sleep(0.1)
-            yield found
+        while time.time() - began < SEEN and set(look()) - {"Draining · A"}:
+            scene.play()
+        scene.drain()
+        while time.time() - began < SEEN and look():
+            time.sleep(0.1)
+        yield found
 
 
 def tells(series: Series) -> bool:

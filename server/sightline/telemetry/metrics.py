@@ -6,7 +6,7 @@ One `Metrics` a process, built by the app and handed down; nothing registers at 
 
 import platform
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 import sightline
 from sightline.telemetry.series import Counter, Histogram
@@ -44,6 +44,7 @@ SMALL_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 class Metrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # CPU, memory, open files: read when they are asked for
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"sightline_{name}", text, labels, self.registry)
