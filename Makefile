@@ -11,7 +11,7 @@ help: ## Show what can be made
 demo: $(VENV)/gateway.stamp ## Start engine and gateway, ask a bundled picture a question, go on serving
 	@SIGHTLINE_LOG_LEVEL=$${SIGHTLINE_LOG_LEVEL:-warning} $(BIN)/sightline up --port $(PORT) --ask
 
-test: check $(VENV)/test.stamp programs node ## Run all tests: real vLLM, Redis and nginx included
+test: check $(VENV)/test.stamp $(VENV)/locust.stamp programs node ## Run all tests: real vLLM, Redis and nginx included
 	@$(BIN)/sightline engine install --cpu
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
@@ -24,10 +24,21 @@ check: $(VENV)/test.stamp ## Lint, types, and which module may import which
 bench: $(VENV)/test.stamp $(VENV)/load.stamp ## Measure the added latency beside a bare relay and other gateways
 	@$(BIN)/python loadtests/bench/run.py $(ARGS)
 
+load: $(VENV)/load.stamp $(VENV)/locust.stamp ## Let users as they are ask it all they ask (Locust); ARGS="--web" for its page
+	@$(BIN)/python loadtests/load.py $(ARGS)
+
+budget: $(VENV)/load.stamp ## What a request costs on each path, beside what is allowed; ARGS=--record allows what it costs now
+	@$(BIN)/python loadtests/budget.py $(ARGS)
+
+soak: $(VENV)/load.stamp $(VENV)/locust.stamp ## An hour of mixed load: does memory stay flat?
+	@$(BIN)/python loadtests/soak.py $(ARGS)
+
 lock: ## Pin all dependencies again (needs uv)
 	@for name in gateway:s3,encryption,otel test:test load:load; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    $$(printf -- '--extra %s ' $$(echo $${name#*:} | tr , ' ')) pyproject.toml -o requirements/$${name%%:*}.txt; done
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	  --group pyproject.toml:locust -o requirements/locust.txt
 
 programs: ## Install the programs that the tests start (Debian: redis-server, nginx, …), if they are missing
 	@deploy/programs.sh
@@ -52,8 +63,13 @@ $(VENV)/test.stamp: requirements/test.txt $(VENV)/gateway.stamp
 $(VENV)/load.stamp: requirements/load.txt $(VENV)/gateway.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@
 
+$(VENV)/locust.stamp: requirements/locust.txt | $(VENV)/bin/python
+	@echo "installing Locust into $(VENV)/locust"
+	@$(PYTHON) -m venv $(VENV)/locust
+	@$(VENV)/locust/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@
+
 clean: ## Remove what was installed here (the engine's environment stays: see `sightline engine`)
 	@rm -rf $(VENV) clients/openai-node/node_modules .mypy_cache .ruff_cache .pytest_cache
 
-.PHONY: help demo test check bench lock programs node clean
+.PHONY: help demo test check bench load budget soak lock programs node clean
 .DEFAULT_GOAL := help

@@ -122,6 +122,56 @@ def plain_screen(width: int = 1920, height: int = 1080, seed: int = 6) -> Image.
     return image
 
 
+def table(width: int = 1240, height: int = 1000, seed: int = 8) -> Image.Image:
+    """A price list: a head, ruled rows, numbers set to the right, every other row shaded."""
+    image = Image.new("RGB", (width, height), (255, 255, 255))
+    draw, dice, line = ImageDraw.Draw(image), random.Random(seed), height // 24
+    font = ImageFont.load_default(max(6, line // 2))
+    columns = [width // 20, width // 2, width * 2 // 3, width * 19 // 20]
+    for row in range(1, 23):
+        top = row * line
+        shade = (40, 62, 110) if row == 1 else (255, 255, 255) if row % 2 else (238, 241, 246)
+        draw.rectangle((columns[0], top, columns[-1], top + line), shade)
+        ink = (255, 255, 255) if row == 1 else (24, 26, 30)
+        cells = ("pieces", "each", "total")
+        if row > 1:
+            cells = (f"{dice.randrange(1, 500)}", f"{dice.random() * 90:.2f}", f"{dice.random() * 9e3:.2f}")
+        draw.text((columns[0] + line // 2, top + line // 4), "article" if row == 1 else " ".join(dice.sample(WORDS, 2)), ink, font)
+        for edge, cell in zip(columns[1:], cells, strict=True):
+            draw.text((edge - line // 2, top + line // 4), cell, ink, font, anchor="ra")
+        draw.line((columns[0], top, columns[-1], top), (190, 196, 206))
+    return image
+
+
+MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+SERIES = ("orders", "returns", "complaints")
+
+
+def chart(width: int = 1280, height: int = 800, seed: int = 9) -> Image.Image:
+    """A year in bars, three to a month, with axis, grid and legend."""
+    image = Image.new("RGB", (width, height), (255, 255, 255))
+    draw, dice, letters = ImageDraw.Draw(image), random.Random(seed), max(6, height // 36)
+    font, inks = ImageFont.load_default(letters), ((60, 110, 200), (240, 150, 50), (90, 170, 90))
+    left, bottom, top, right = width // 12, height * 7 // 8, height // 7, width * 23 // 24
+    draw.text((left, height // 40), f"Service desk {2000 + seed % 100}", (20, 24, 40), ImageFont.load_default(letters * 2))
+    for step in range(6):
+        y = bottom - step * (bottom - top) // 5
+        draw.line((left, y, right, y), (220, 224, 230))
+        draw.text((left - letters // 2, y), str(step * 200), (90, 94, 104), font, anchor="rm")
+    slot = (right - left) // 12
+    for month, name in enumerate(MONTHS):
+        x = left + month * slot
+        for number, ink in enumerate(inks):
+            bar = dice.randrange((bottom - top) // 20, bottom - top)
+            draw.rectangle((x + slot // 8 + number * slot // 4, bottom - bar, x + slot // 8 + (number + 1) * slot // 4 - 1, bottom), ink)
+        draw.text((x + slot // 2, bottom + letters), name, (90, 94, 104), font, anchor="mm")
+    for number, (name, ink) in enumerate(zip(SERIES, inks, strict=True)):
+        x = left + number * width // 6
+        draw.rectangle((x, height * 15 // 16, x + letters, height * 15 // 16 + letters), ink)
+        draw.text((x + letters * 3 // 2, height * 15 // 16), name, (40, 44, 54), font)
+    return image
+
+
 def plate(width: int = 2240, height: int = 1120, seed: int = 7) -> Image.Image:
     """A nameplate: few large characters on painted metal."""
     image = Image.merge("RGB", [noise(width, height, 60, 0.1, seed)] * 3).point([min(255, value + 40) for value in range(256)] * 3)
