@@ -1,20 +1,22 @@
-"""Every expression of the dashboard gives data of a real Prometheus that scraped loaded gateways; the JSON is what its source says."""
+"""Every expression of dashboard and rules finds data in a real Prometheus that scraped loaded gateways; the JSON is its source's."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dashboard as source
 import pytest
+import yaml
 from tests.monitoring.prometheus import SHIPPED, Prometheus, Series, Vllm
 from tests.monitoring.scene import Scene
 
 DASHBOARD: dict[str, Any] = json.loads((SHIPPED / "dashboard.json").read_text(encoding="utf-8"))
 PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-QUERIES = {f"{panel['title']} · {target['refId']}": target["expr"] for panel in PANELS for target in panel["targets"]}
 CHOSEN = {"$__rate_interval": "2s", "$__range": "1m", "$job": "sightline", "$instance": ".*", "$model": ".*"}
-SEEN = 40.0  # seconds in which all must have been seen; a third of it is usual
+SEEN = 40.0  # seconds in which all must have been seen; a quarter of it is usual
+LAST = "Draining · A"
 
 
 def asked(expr: str) -> str:
@@ -24,9 +26,30 @@ def asked(expr: str) -> str:
     return expr
 
 
+def offered(query: str) -> str:
+    """What a variable's `label_values(SERIES, LABEL)` looks for, as an expression."""
+    series, label = query.removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
+    chosen = f"{series[:-1]}," if series.endswith("}") else f"{series}{{"
+    return f'count by ({label}) ({chosen}{label}!=""}})'
+
+
+def selectors() -> set[str]:
+    """The series that recording rules and alerts speak of, with what they ask of their labels."""
+    files = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in (SHIPPED / "rules").glob("*.yml"))
+    exprs = [rule["expr"] for rules in files for group in rules["groups"] for rule in group["rules"]]
+    return {found for expr in exprs for found in re.findall(r"\b(?:up|sightline[_:][\w:]+)\b(?:{.*?})?", expr)}
+
+
+QUERIES = {
+    **{f"{panel['title']} · {target['refId']}": asked(target["expr"]) for panel in PANELS for target in panel["targets"]},
+    **{f"${one['name']}": asked(offered(one["query"]["query"])) for one in DASHBOARD["templating"]["list"] if one["type"] == "query"},
+}
+SELECTORS = sorted(selectors())
+
+
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Series]]:
-    """What each query gives after the scene has been played until all give something, or time is up."""
+def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Series]]:
+    """What each expression gives after the scene has been played until all give something, or time is up."""
     folder = tmp_path_factory.mktemp("monitoring")
     scene = Scene(folder)
     with Vllm() as vllm, Prometheus(folder / "prometheus", {"sightline": scene.metrics, "vllm": [vllm.address]}) as prometheus, scene:
@@ -34,18 +57,19 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Seri
         began = time.time()
         found: dict[str, Series] = {}
 
-        def look() -> list[str]:
-            """The queries that have given nothing so far, or nothing but zeros."""
-            for name, expr in QUERIES.items():
-                if not tells(found.get(name, {})):
-                    found[name] = prometheus.values(asked(expr), began, time.time())
-            return [name for name in QUERIES if not tells(found[name])]
+        def missing() -> set[str]:
+            """The queries that have told nothing so far."""
+            for expr in QUERIES.values():
+                if not tells(found.get(expr, {})):
+                    found[expr] = prometheus.values(expr, began, time.time())
+            return {name for name, expr in QUERIES.items() if not tells(found[expr])}
 
-        while time.time() - began < SEEN and set(look()) - {"Draining · A"}:
+        while time.time() - began < SEEN and missing() - {LAST}:
             scene.play()
         scene.drain()
-        while time.time() - began < SEEN and look():
+        while time.time() - began < SEEN and missing():
             time.sleep(0.1)
+        found |= {selector: prometheus.values(selector, began, time.time()) for selector in SELECTORS}
         yield found
 
 
@@ -54,9 +78,16 @@ def tells(series: Series) -> bool:
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_a_query_gives_data(seen: Mapping[str, Series], name: str) -> None:
+def test_a_query_gives_data(found: Mapping[str, Series], name: str) -> None:
     """At least one series, with at least one value that is a number and not nought: of all that the panel counts something happened."""
-    assert tells(seen[name]), f"{asked(QUERIES[name])} gave {list(seen[name]) or 'nothing'}"
+    series = found[QUERIES[name]]
+
+    assert tells(series), f"{QUERIES[name]} gave {list(series) or 'nothing'}"
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_what_the_rules_speak_of_is_there(found: Mapping[str, Series], selector: str) -> None:
+    assert found[selector]
 
 
 def test_the_dashboard_is_what_its_source_makes() -> None:

@@ -48,7 +48,6 @@ class Board:
     statuses: dict[str, float]  # chat requests by what became of them: see `_statuses`
     in_flight: float
     held_bytes: float
-    disconnects: float
     # cache
     sources: dict[str, float]  # by SOURCES
     saved_tokens: Saved
@@ -81,6 +80,7 @@ class Board:
     rejected: dict[str, float]  # by code
     # process
     loop_lag: Spread
+    cpu: float | None  # cores
     resident: float | None
     dropped_lines: float
 
@@ -118,7 +118,6 @@ def make(change: Change, now: float) -> Board:
         statuses=_statuses(change.rates_by("requests_total", "status", route=CHAT)),
         in_flight=after.value("in_flight_requests") or 0.0,
         held_bytes=after.value("in_flight_bytes") or 0.0,
-        disconnects=change.rate("client_disconnects_total"),
         sources={name: sources.get(name, 0.0) for name in SOURCES},
         saved_tokens=_saved(change, "tokens_total", kind="saved"),
         saved_seconds=_saved(change, "engine_seconds_saved_total"),
@@ -144,6 +143,7 @@ def make(change: Change, now: float) -> Board:
         fetches=_present(change.rates_by("image_fetch_total", "result")),
         rejected=_present(change.rates_by("image_rejected_total", "code")),
         loop_lag=_spread(change, "event_loop_lag_seconds"),
+        cpu=change.rate("process_cpu_seconds_total") if after.value("process_cpu_seconds_total") is not None else None,
         resident=after.value("process_resident_memory_bytes"),
         dropped_lines=change.rate("log_lines_dropped_total"),
     )

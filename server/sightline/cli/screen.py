@@ -198,11 +198,13 @@ def _cache(board: Board) -> Box:
     shares.add_row(*cells[0], *cells[2])
     shares.add_row(*cells[1], *cells[3])
     bar = _Bar([(board.sources[name], COLOURS[name]) for name in SOURCES])
-    lines: list[RenderableType] = [first, bar, shares]
-    if board.saved_tokens.rate is not None:
-        lines.append(_saved("tokens saved", board.saved_tokens, number))
-    if board.saved_seconds.rate is not None:
-        lines.append(_saved("engine time saved", board.saved_seconds, duration))
+    saved = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    saved.add_column(style=QUIET, no_wrap=True)
+    saved.add_column(justify="right", no_wrap=True)
+    saved.add_column(justify="right", no_wrap=True, ratio=1)
+    saved.add_row("tokens saved", *_saved(board.saved_tokens, number))
+    saved.add_row("seconds saved", *_saved(board.saved_seconds, duration))
+    lines: list[RenderableType] = [first, bar, shares, saved]
     return Box("Cache", lines, grow=4)
 
 
@@ -226,19 +228,19 @@ def _engines(board: Board) -> Box:
         name = Text.assemble(("● ", GOOD) if engine.up else ("○ ", BAD), (engine.name, "" if engine.up else BAD))
         p50, p95, _ = _times(engine.latency)
         table.add_row(name, number(engine.calls), f"{engine.busy:.1f}", p50, p95)
-    tail = [_rate("retries", board.retries), _rate("errors", board.engine_errors, BAD)]
-    if board.places is not None:
-        tail.insert(0, Text(f"places {board.places:.0f}", QUIET))
-    if board.waiting is not None:
-        tail.insert(0, _count("waiting", board.waiting))
+    tail = _spaced([_rate("retries", board.retries), _rate("errors", board.engine_errors, BAD)])
     style = BAD if not board.engines_up else WARN if board.engines_up < len(board.engines) else QUIET
-    return Box("Engines", [table, _spaced(tail)], style, grow=5)
+    return Box("Engines", [table, tail], style, grow=5)
 
 
 def _limits(board: Board) -> Box:
     limited = _pairs("limited", board.limited, WARN, nothing="nobody limited")
     shed = _pairs("shed", board.shed, BAD, nothing="nothing shed")
-    return Box("Limits and shedding", [limited, shed], BAD if board.shed else WARN if board.limited else QUIET, grow=4)
+    queue = [Text("places as many as come" if board.places is None else f"places {board.places:.0f}", QUIET)]
+    if board.waiting is not None:
+        queue.insert(0, _count("waiting", board.waiting))
+    style = BAD if board.shed else WARN if board.limited or board.waiting else QUIET
+    return Box("Limits and shedding", [limited, shed, _spaced(queue)], style, grow=4)
 
 
 def _pictures(board: Board) -> Box:
@@ -260,12 +262,10 @@ def _process(board: Board) -> Box:
     lag = board.loop_lag.p99
     late = QUIET if lag is None or lag < LAG[0] else WARN if lag < LAG[1] else BAD
     lines.append(_words(("event loop late by ", QUIET), (seconds(lag), late if late != QUIET else ""), (" (p99)", QUIET)))
-    last = [_rate("clients left", board.disconnects)]
-    if board.resident is not None:
-        last.insert(0, Text(f"{size(board.resident)} of memory", QUIET))
+    if board.cpu is not None and board.resident is not None:
+        lines.append(_words(("CPU ", QUIET), f"{board.cpu:.0%}", (" · memory ", QUIET), size(board.resident)))
     if board.dropped_lines:
-        last.insert(0, _rate("log lines dropped", board.dropped_lines, BAD))
-    lines.append(_spaced(last))
+        lines.append(_rate("log lines dropped", board.dropped_lines, BAD))
     bad = board.store == "down" or board.dropped_lines or late == BAD
     return Box("Store and process", lines, BAD if bad else WARN if WARN in {style, late} else QUIET, grow=3)
 
@@ -320,9 +320,11 @@ def _count(name: str, value: float) -> Text:
     return Text(f"{name} {value:.0f}", WARN if value else QUIET)
 
 
-def _saved(name: str, saved: Saved, show: Callable[[float], str]) -> Text:
-    rate, total = saved.rate or 0.0, saved.total or 0.0
-    return _words((f"{name} ", QUIET), (f"{show(rate)}/s", GOOD if rate else QUIET), (f"   {show(total)} in all", ""))
+def _saved(saved: Saved, show: Callable[[float], str]) -> tuple[Text, str]:
+    """Now, and in all."""
+    if saved.rate is None or saved.total is None:
+        return Text("–", QUIET), ""
+    return Text(f"{show(saved.rate)}/s", GOOD if saved.rate else QUIET), show(saved.total)
 
 
 def _times(spread: Spread) -> list[str]:
