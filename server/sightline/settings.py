@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -187,7 +188,9 @@ class Settings(Group):
         (), description="networks (CIDR) of the proxies in front, whose X-Forwarded-For is believed; empty believes nobody"
     )
     docs: bool = Field(True, description="serve `/docs` and `/openapi.json`")
-    engines: Words = Field((), description="base URLs of the engines")
+    engines: Words = Field(
+        (), description="base URLs of the engines; `dns+http://NAME:PORT` is every address that the name has, looked up again every 5 s"
+    )
     engine_key: SecretStr | None = Field(None, description="API key that the engines want (or `…_FILE`)")
     keys_file: Path | None = Field(None, description="YAML file of callers' keys, as `sightline keys` writes it")
     store: SecretStr = Field(
@@ -207,8 +210,10 @@ class Settings(Group):
     @model_validator(mode="after")
     def _guarded(self) -> Self:
         for url in self.engines:
-            if not url.startswith(("http://", "https://")):
-                raise ValueError(f"engines: {url!r} is not an http:// or https:// URL")
+            if not _is_engine(url):
+                raise ValueError(
+                    f"engines: {url!r} is not an http:// or https:// URL, nor dns+http://NAME:PORT for all addresses of a name"
+                )
         if self.keys_file is None and not self.open and not is_loopback(self.host):
             raise ValueError(
                 f"host: {self.host} can be reached by others and there are no keys: make some with `sightline keys new`, or say --open"
@@ -218,6 +223,14 @@ class Settings(Group):
     @property
     def serves_loopback(self) -> bool:
         return is_loopback(self.host)
+
+
+def _is_engine(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https", "dns+http"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
 
 
 def is_loopback(host: str) -> bool:

@@ -29,8 +29,15 @@ __all__ = ["Call", "FakeEngine", "Fault", "Script", "Wire"]
 
 class FakeEngine:
     def __init__(
-        self, *, port: int = 0, models: tuple[str, ...] = ("fake-vl",), key: str | None = None, script: Script | None = None
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        models: tuple[str, ...] = ("fake-vl",),
+        key: str | None = None,
+        script: Script | None = None,
     ) -> None:
+        self.host = host
         self.port = port
         self.models = models
         self.key = key
@@ -58,7 +65,7 @@ class FakeEngine:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def listen(self) -> None:
         """Accepts connections, on the same port as before if there was one."""
@@ -96,7 +103,7 @@ class FakeEngine:
     async def _listen(self) -> None:
         if self._server is None:
             loop = asyncio.get_running_loop()
-            self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", self.port, backlog=1024)
+            self._server = await loop.create_server(lambda: _Connection(self), self.host, self.port, backlog=1024)
             self.port = self._server.sockets[0].getsockname()[1]
 
     async def _refuse(self) -> None:

@@ -2,7 +2,7 @@
 
 A picture's questions go to one engine, by rendezvous hashing of the picture, so that the engine that has seen it finds it in its cache;
 text goes to the least loaded. An engine with more than its share of calls passes its turn. What fails before its first event may be
-asked once more, of another engine (or on a new connection), within a budget.
+asked once more, of another engine (or on a new connection), within a budget. Engines behind a name come and go: see `discovery`.
 """
 
 import asyncio
@@ -15,11 +15,13 @@ import structlog
 from blake3 import blake3
 
 from sightline.engines.client import Client, NotAnswered
+from sightline.engines.discovery import LOOK_EVERY, Directory
 from sightline.engines.health import Health, RetryBudget
 from sightline.engines.reuse import Reuse, is_miss
 from sightline.errors import EngineError, EngineRefused, EngineTimeout, SightlineError, Unavailable
 from sightline.limits.admission import Admission, Place
 from sightline.limits.keyfile import Priority
+from sightline.resolving import Names, Resolve
 from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
 from sightline.wire.protocol import Base64, EngineQuestion
@@ -72,34 +74,93 @@ Prepare = Callable[[int], Awaitable[Sequence[Base64]]]
 
 
 class Pool:
-    def __init__(self, settings: Settings, admission: Admission, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        admission: Admission,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        resolve: Resolve | None = None,
+        look_every: float = LOOK_EVERY,
+    ) -> None:
         self._admission = admission
         metrics.engine_waiting.set_function(lambda: admission.waiting)
         metrics.engine_limit.set_function(lambda: admission.limit)
         self._polls_queue = settings.limits.engine_queue is not None
-        key = settings.engine_key.get_secret_value() if settings.engine_key else None
-        self.members = [Member(Client(url, key, settings.timeouts), metrics) for url in settings.engines]
+        self._key = settings.engine_key.get_secret_value() if settings.engine_key else None
+        self._timeouts = settings.timeouts
+        self._directory = Directory(settings.engines, resolve or Names(limit=4))
+        self._look_every = look_every
+        self.members: list[Member] = []
+        self._empty: set[str] = set()
         self._metrics = metrics
         self._clock = clock
         self._budget = RetryBudget()
         self._durations: dict[tuple[str, str], Any] = {}
-        self._watching: list[asyncio.Task[None]] = []
+        self._watching: dict[Member, asyncio.Task[None]] = {}
+        self._following: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await asyncio.gather(*(member.look() for member in self.members))
+        await self._settle()
         for member in self.members:
             if not member.up:
                 _log.warning(
                     "engine.unreachable", engine=member.name, note="it is asked again every 2 s; /health/ready says 503 until one is up"
                 )
-        self._watching = [asyncio.create_task(self._watch(member)) for member in self.members]
+        if self._directory.changes:
+            self._following = asyncio.create_task(self._follow())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._watching:
+        tasks = [*([self._following] if self._following else []), *self._watching.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._watching, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(member.client.close() for member in self.members))
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(self._look_every)
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """Takes in the engines that are new, once they have been looked at, and lets go of those that are no more."""
+        engines = await self._directory.look({member.client.url for member in self.members if member.up})
+        known = {member.client.url for member in self.members}
+        fresh = [Member(Client(url, self._key, self._timeouts), self._metrics) for url in engines if url not in known]
+        self.members = [*self.members, *fresh]  # without models they are asked nothing yet
+        await asyncio.gather(*(member.look() for member in fresh))
+        for member in fresh:
+            self._watching[member] = asyncio.create_task(self._watch(member))
+            if self._directory.changes:
+                _log.info("engine.joined", engine=member.name)
+        for member in [member for member in self.members if member.client.url not in engines]:
+            await self._let_go(member)
+        self._show_empty(set(self._directory.empty))
+
+    async def _let_go(self, member: Member) -> None:
+        """Asks it nothing more. What it is answering it may finish; its connections close as they fall idle."""
+        self.members = [other for other in self.members if other is not member]
+        watching = self._watching.pop(member)
+        watching.cancel()
+        await asyncio.wait([watching])
+        await member.client.close()
+        self._metrics.engine_up.remove(member.name)
+        there = {other.name for other in self.members}
+        for engine, model in [series for series in self._durations if series[0] not in there]:
+            del self._durations[engine, model]
+            self._metrics.engine_duration.remove(engine, model)
+        self._count_waiting()
+        _log.info("engine.left", engine=member.name, calls=member.calls)
+
+    def _show_empty(self, names: set[str]) -> None:
+        """A name without engines is an engine that is down: else nothing would show that there are none."""
+        for name in names - self._empty:
+            self._metrics.engine_up.labels(name).set(0)
+        for name in self._empty - names:
+            self._metrics.engine_up.remove(name)
+        self._empty = names
 
     async def _watch(self, member: Member) -> None:
         while True:
@@ -107,7 +168,10 @@ class Pool:
             await member.look()
             if self._polls_queue:
                 member.waiting = await member.client.waiting()
-                self._admission.engines_waiting = sum(other.waiting for other in self.members)
+                self._count_waiting()
+
+    def _count_waiting(self) -> None:
+        self._admission.engines_waiting = sum(member.waiting for member in self.members)
 
     @property
     def ready(self) -> bool:

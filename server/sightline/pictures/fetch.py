@@ -16,8 +16,9 @@ import aiohttp
 
 from sightline import __version__
 from sightline.pictures.addresses import Addresses
-from sightline.pictures.dialling import Guard, Names, NotDialled, Resolve
+from sightline.pictures.dialling import Guard, NotDialled
 from sightline.pictures.urls import NotAllowed, Target, Urls
+from sightline.resolving import Names, Resolve
 from sightline.settings import Fetch
 
 _HEADERS = {

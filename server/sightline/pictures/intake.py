@@ -9,12 +9,12 @@ import ssl
 import structlog
 
 from sightline.errors import PictureRefused
-from sightline.pictures.dialling import Resolve
 from sightline.pictures.fetch import Failed, Fetcher, TooLarge
 from sightline.pictures.headers import too_many_bytes
 from sightline.pictures.s3 import Buckets
 from sightline.pictures.sharing import Make, Sharing
 from sightline.pictures.urls import NotAllowed
+from sightline.resolving import Resolve
 from sightline.settings import Images
 from sightline.telemetry.metrics import Metrics
 from sightline.wire.protocol import PictureSource

@@ -63,6 +63,10 @@ class Family(Collector, Generic[Child]):
             child = self._children[values] = self._make()
         return child
 
+    def remove(self, *values: str) -> None:
+        """Shows that series no more; whoever still holds its child adds to nothing."""
+        del self._children[values]
+
     def describe(self) -> Iterable[Metric]:
         return [Metric(self._name, self._documentation, "unknown")]
 

@@ -40,6 +40,16 @@ WRONG = {
     "not a choice": ("cache: {when: never}", {}, "cache.when: "),
     "open to the world": ("", {"SIGHTLINE_HOST": "0.0.0.0"}, "host: 0.0.0.0 can be reached by others and there are no keys"),
     "engine without scheme": ("", {"SIGHTLINE_ENGINES": "gpu1:8000"}, "engines: 'gpu1:8000' is not an http:// or https:// URL"),
+    "engine with half a port": (
+        "",
+        {"SIGHTLINE_ENGINES": "http://gpu1:80o0"},
+        "engines: 'http://gpu1:80o0' is not an http:// or https:// URL",
+    ),
+    "names go without TLS": (
+        "",
+        {"SIGHTLINE_ENGINES": "dns+https://gpus"},
+        "engines: 'dns+https://gpus' is not an http:// or https:// URL",
+    ),
     "not a mapping": ("- 1", {}, "config: "),
     "not YAML": ("{", {}, "config: "),
     "missing secret": ("", {"SIGHTLINE_ENGINE_KEY_FILE": "/nowhere"}, "SIGHTLINE_ENGINE_KEY_FILE: /nowhere cannot be read"),
