@@ -63,7 +63,7 @@ class Name:
 
     async def ask(self, *, stream: bool = False) -> Answered:
         request = self._parser.parse(json.dumps(ask(stream=stream)).encode())
-        return await self.pool.ask(EngineQuestion(request, (), "salt"), _no_pictures, affinity=None, request_id="r")
+        return await self.pool.ask(EngineQuestion(request, (), "salt"), _no_pictures, affinity=None)
 
     def ready(self) -> bool:
         return self.pool.ready
