@@ -36,7 +36,6 @@ class Prometheus:
         shipped["global"] = {"scrape_interval": PACE, "evaluation_interval": PACE}
         shipped["rule_files"] = [str(SHIPPED / files) for files in shipped["rule_files"]]
         for job in shipped["scrape_configs"]:
-            del job["dns_sd_configs"]
             job["static_configs"] = [{"targets": list(targets[job["job_name"]])}]
         self._config.write_text(yaml.safe_dump(shipped))
 
