@@ -25,11 +25,11 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Terminal:
     """`sightline top` on a terminal of its own, which is as large as it is told to be. `text` is what it has shown since `forget`."""
 
-    def __init__(self, url: str, columns: int = 130, rows: int = 40) -> None:
+    def __init__(self, url: str, *words: str) -> None:
         self._master, slave = pty.openpty()
-        self._resize(columns, rows)
+        self.resize(130, 40)
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", *TOP, "--url", url],
+            ["setsid", "--ctty", *TOP, "--url", url, *words],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -54,6 +54,11 @@ class Terminal:
     def text(self) -> str:
         return ESCAPES.sub("", self.raw.decode("utf-8", "ignore"))
 
+    def widest(self) -> int:
+        """Columns of the widest line; a screen begins where the cursor goes home."""
+        shown = self.raw.decode("utf-8", "ignore").replace("\x1b[H", "\n")
+        return max(len(line.rstrip()) for line in ESCAPES.sub("", shown).split("\n"))
+
     def forget(self) -> None:
         self.raw = b""
 
@@ -61,13 +66,10 @@ class Terminal:
         eventually(lambda: words in self.text, within, f"{words!r} on the screen")
 
     def resize(self, columns: int, rows: int) -> None:
-        self._resize(columns, rows)
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def press(self, key: bytes) -> None:
         os.write(self._master, key)
-
-    def _resize(self, columns: int, rows: int) -> None:
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def _read(self) -> None:
         while True:
@@ -111,21 +113,18 @@ def test_on_a_terminal_it_follows_the_gateway(later: GatewayProcess) -> None:
         assert "Traceback" not in terminal.text
 
 
-def test_it_is_drawn_anew_for_another_size(gateway: GatewayProcess) -> None:
-    with Terminal(gateway.url) as terminal:
-        terminal.shows("Ctrl-C leaves")
+def test_it_is_drawn_anew_at_once_for_another_size(gateway: GatewayProcess) -> None:
+    """Long before the next look is due."""
+    with Terminal(gateway.url, "--interval", "3600") as terminal:
+        terminal.shows("waiting for a second reading …")
+        assert terminal.widest() > 60
+        terminal.forget()
         terminal.resize(60, 20)
-        eventually(lambda: widest_of_last_screen(terminal) <= 60, 10, "a screen of 60 columns")
+        terminal.shows("waiting for a second reading …")
+
+        assert terminal.widest() <= 60
         terminal.process.send_signal(signal.SIGTERM)
-
         assert terminal.process.wait(10) == 0
-
-
-def widest_of_last_screen(terminal: Terminal) -> int:
-    """In columns; 1000 until it has been drawn twice since."""
-    screens = terminal.raw.split(b"\x1b[H")
-    shown = ESCAPES.sub("", screens[-2].decode("utf-8", "ignore")) if len(screens) > 2 else ""
-    return max((len(line.rstrip()) for line in shown.splitlines()), default=1000)
 
 
 def test_in_a_pipe_it_is_a_line_a_look(gateway: GatewayProcess) -> None:

@@ -83,12 +83,13 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """All of it. `board` is None until there have been two readings."""
+    """All of it. `board` is None until there have been two readings; `note` stands in its place."""
 
     url: str
     board: Board | None = None
     points: Sequence[Point] = field(default=())
     trouble: Trouble | None = None
+    note: str = ""
     every: float = 2.0
     live: bool = True
 
@@ -96,7 +97,7 @@ class Screen:
         width, room = options.max_width, console.height if self.live else None
         yield self._head(width)
         if self.board is None:
-            yield Text("" if self.trouble else "waiting for a second reading …", QUIET)
+            yield Text(self.note, QUIET)
             return
         left = None if room is None else room - 1
         for row in _rows(self.board, self.points, width):

@@ -66,7 +66,7 @@ class Looks:
         self._window = max(_WINDOW, every)
         self._lost_at: float | None = None
         self.every = every
-        self.screen = Screen(url, every=every)
+        self.screen = Screen(url, note="asking …", every=every)
 
     def look(self) -> Screen:
         """Asks once more; what went wrong stands beside the last board that there was."""
@@ -76,7 +76,7 @@ class Looks:
         except (Unreachable, NotMetrics) as error:
             self._lost_at = now if self._lost_at is None else self._lost_at
             self._readings.clear()  # rates over a gap would be of neither time
-            self.screen = replace(self.screen, board=None, trouble=Trouble(str(error), now - self._lost_at))
+            self.screen = replace(self.screen, board=None, trouble=Trouble(str(error), now - self._lost_at), note="")
         return self.screen
 
     def _take(self, reading: Reading) -> None:
@@ -88,7 +88,7 @@ class Looks:
             self._readings.popleft()
         self._readings.append(reading)
         if last is None:
-            self.screen = replace(self.screen, board=None, trouble=None)
+            self.screen = replace(self.screen, board=None, trouble=None, note="waiting for a second reading …")
             return
         newest = make(Change(last, reading), time.time())
         self._points.append(Point(newest.requests, newest.reused))
