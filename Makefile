@@ -28,6 +28,8 @@ lock: ## Pin all dependencies again (needs uv)
 	@for name in gateway:s3,encryption test:test load:load; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    $$(printf -- '--extra %s ' $$(echo $${name#*:} | tr , ' ')) pyproject.toml -o requirements/$${name%%:*}.txt; done
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	    --group build -o requirements/build.txt
 
 programs: ## Install the programs that the tests start (Debian: redis-server, nginx, …), if they are missing
 	@deploy/programs.sh
