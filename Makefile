@@ -39,6 +39,8 @@ lock: ## Pin all dependencies again (needs uv)
 	    $$(printf -- '--extra %s ' $$(echo $${name#*:} | tr , ' ')) pyproject.toml -o requirements/$${name%%:*}.txt; done
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	  --group pyproject.toml:locust -o requirements/locust.txt
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	    --group build -o requirements/build.txt
 
 programs: ## Install the programs that the tests start (Debian: redis-server, nginx, …), if they are missing
 	@deploy/programs.sh

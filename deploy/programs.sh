@@ -10,6 +10,7 @@ need ip iproute2
 need openssl openssl
 need curl curl
 need prometheus prometheus
+need systemd-analyze systemd
 [ -n "$missing" ] || exit 0
 echo "installing$missing"
 if [ "$(id -u)" != 0 ]; then
@@ -22,6 +23,7 @@ made=
 [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' > $policy; chmod +x $policy; made=1; }
 log=$(mktemp)
 status=0
+# shellcheck disable=SC2086 # several words are meant
 { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends $missing; } > "$log" 2>&1 || status=$?
 [ -z "$made" ] || rm -f $policy
 if [ $status != 0 ]; then

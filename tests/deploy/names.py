@@ -24,7 +24,7 @@ ENGINE_PORT = 8000  # vLLM's own default
 _ENVIRONMENT = re.compile(rf"\b{PREFIX}[A-Z][A-Z0-9_]*")
 _ROUTE = re.compile(r"(?<![\w.~/-])/(?:v1|health|metrics|docs|openapi|static)(?![\w-])[\w./{}*-]*")
 _METRIC = re.compile(r"\bsightline_[a-z_]*[a-z](?![\w.-])")
-_COMMAND = re.compile(r"(?:^|[\s`/\"'])sightline[\"']?,?[ \t]+[\"']?([a-z][a-z-]*)\b((?:\\\n|[^\n`])*)")
+_COMMAND = re.compile(r"(?:^|[\s`\"']|bin/)sightline[\"']?,?[ \t]+[\"']?([a-z][a-z-]*)\b((?:\\\n|[^\n`])*)")
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 _ENGINE_ROUTES = frozenset({"/health", "/metrics", "/v1"})  # vLLM's own, which probes and scrapes name
 

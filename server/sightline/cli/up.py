@@ -15,6 +15,7 @@ import aiohttp
 import typer
 
 from sightline.cli import tour
+from sightline.cli.deploying import next_steps
 from sightline.cli.engine import Cpu, Flags, Gpu, Lora, Model, Pictures, Quantization, TorchIndex, Wanted, installed, serving
 from sightline.engines.launch import Engine, EngineFailed, Kept
 from sightline.engines.spec import EngineSpec
@@ -114,6 +115,7 @@ class _Up:
                 except (tour.NoAnswer, aiohttp.ClientError, TimeoutError) as error:
                     typer.echo(f"sightline: the sample question was not answered: {error or type(error).__name__}", err=True)
         typer.echo(f"\nsightline: serving {self._spec.name} at {url}/v1 · docs at {url}/docs · Ctrl-C ends it")
+        typer.echo(next_steps(self._spec.kind))
 
     def _address(self) -> str:
         host = self._settings.host
