@@ -19,6 +19,7 @@ COMMANDS = {
     "keys": "keys",
     "cache": "cache",
     "top": "top",
+    "plan": "plan",
 }
 
 
