@@ -2,7 +2,7 @@
 
     python loadtests/figures.py        after a new `make bench`, `store/footprint.py` or `pictures/bench.py`
 
-Writes `server/sightline/capacity/figures.json`; then `python tests/contract/test_capacity.py` writes the examples of `deploy/capacity.md`
+Writes `server/sightline/capacity/figures.json`; then `python -m tests.contract.test_capacity` writes the examples of `deploy/capacity.md`
 anew. A test holds both to the results.
 """
 
@@ -56,6 +56,7 @@ def figures() -> dict[str, dict[str, Any]]:
         "redis.hit": commands("hit"),
         "redis.miss": commands("miss"),
         "redis.unseen": commands("unseen"),
+        "redis.script": one(round(redis["commands"]["several"]["script_us"]), "µs of Redis a command", f"{asked}: script_us"),
         "picture.prepared": one(prepared, "kilobytes of a prepared picture, at most", f"{PREPARED}: the largest as prepared"),
         "memory.pixel": one(round(decoding / PIXELS, 1), "bytes a pixel that is being decoded", f"{PREPARED}: 16 × 33 Mpx, WebP"),
         "memory.base": one(91, "MB of a gateway at rest", "`sightline up --ask`, as the README shows it"),

@@ -210,6 +210,8 @@ def commands(url: str, folder: Path, count: int) -> dict[str, Any]:
                 own = rate * (time.monotonic() - began)
                 found[kind] = round((sum(watch.names.values()) - own) / REQUESTS, 1)
                 found[f"{kind}_commands"] = watch.names
+            stats: Any = redis.Redis.from_url(url).info("commandstats")
+            found["script_us"] = stats["cmdstat_evalsha"]["usec_per_call"]
             return found
     finally:
         engine.terminate()

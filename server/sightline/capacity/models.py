@@ -83,13 +83,17 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """`memory` in bytes as nvidia-smi gives it, `bandwidth` in bytes/s, dense tensor operations/s with 16-bit and with 8-bit numbers."""
+    """`memory` in bytes as nvidia-smi gives it, `bandwidth` in bytes/s, dense tensor operations/s with 16-bit and with 8-bit numbers.
+
+    Without `fp8` those 8-bit numbers are integers only, and vLLM multiplies FP8 weights as 16-bit ones.
+    """
 
     name: str
     memory: int
     bandwidth: float
     flops: float
     flops8: float
+    fp8: bool
     source: str
 
 
@@ -202,16 +206,16 @@ CHECKPOINTS: Sequence[Checkpoint] = tuple(Checkpoint(name, model, FORMATS[form],
 _NVIDIA = "NVIDIA's data sheet, dense; memory as nvidia-smi gives it"
 
 
-def _gpu(name: str, mebibytes: int, gigabytes_a_second: float, teraflops: float, teraflops8: float) -> Gpu:
-    return Gpu(name, mebibytes * 2**20, gigabytes_a_second * 1e9, teraflops * 1e12, teraflops8 * 1e12, _NVIDIA)
+def _gpu(name: str, mebibytes: int, gigabytes_a_second: float, teraflops: float, teraflops8: float, *, fp8: bool = True) -> Gpu:
+    return Gpu(name, mebibytes * 2**20, gigabytes_a_second * 1e9, teraflops * 1e12, teraflops8 * 1e12, fp8, _NVIDIA)
 
 
 GPUS: Sequence[Gpu] = (
     _gpu("L4", 23_034, 300, 121, 242),
     _gpu("RTX-4090", 24_564, 1008, 165, 330),
     _gpu("L40S", 46_068, 864, 362, 733),
-    _gpu("RTX-A6000", 49_140, 768, 155, 310),
-    _gpu("A100-80GB", 81_920, 2039, 312, 624),
+    _gpu("RTX-A6000", 49_140, 768, 155, 310, fp8=False),
+    _gpu("A100-80GB", 81_920, 2039, 312, 624, fp8=False),
     _gpu("H100", 81_559, 3350, 989, 1979),
     _gpu("H200", 143_771, 4800, 989, 1979),
 )

@@ -18,6 +18,7 @@ from sightline.settings import Images, Requests
 DAY = 86_400
 BUSY = 0.6  # share of a gateway's core that is planned with, so that the other pods can take over one that goes
 TRUST = 0.5  # share of an estimated engine that is counted on: published measurements lie below the estimate (deploy/capacity.md)
+POD = 4  # cores of a pod at most: what nodes have free
 SPARE = 1.3  # memory that Redis needs above what it stores: fragmentation, buffers, what has expired and is not yet collected
 PAGE = (1024, 768)  # pixels of a prepared photograph
 TEXT = 60  # tokens of a question with its chat template
@@ -28,7 +29,7 @@ QUESTION = 1000  # bytes of a request besides its picture
 
 
 MOST = 1e12  # of anything
-CROWD = 100_000  # places: among so many, one is free while they are not all needed
+CROWD = 10_000  # places: among so many, one is free while they are not all needed
 
 
 class BadDemand(Exception):
@@ -143,7 +144,8 @@ def _gateways(demand: Demand, used: Mapping[str, Figure]) -> tuple[int, list[Lin
     token = demand.streamed * demand.answer_tokens * used["cpu.token"].value
     loop = peak * (demand.hit_rate * hit + (1 - demand.hit_rate) * miss + token) / 1e6
     decoding = peak * demand.unseen * max(0.0, unseen - miss) / 1e6
-    cores, pods = (loop + decoding) / BUSY, max(2, math.ceil(loop / BUSY))
+    cores = (loop + decoding) / BUSY
+    pods = max(2, math.ceil(loop / BUSY), math.ceil(cores / POD))
     images, requests = Images(), Requests()
     rest = used["memory.base"].value * 1e6 + images.memo_bytes
     pixel = used["memory.pixel"].value
@@ -158,7 +160,7 @@ def _gateways(demand: Demand, used: Mapping[str, Figure]) -> tuple[int, list[Lin
             "gateway pods",
             pods,
             "pods",
-            f"one event loop each, {loop:.2g} cores in all ÷ {BUSY:.0%} busy; two at least, so that one may go",
+            f"at least two, one a core of event loop ({loop:.2g} ÷ {BUSY:.0%} busy), {POD} cores each at most",
         ),
         Line("cores a pod", cores / pods, "cores", f"of which {decoding / BUSY / pods:.2g} decode pictures, in threads"),
         Line("memory a pod, at rest", rest / 2**20, "MiB", f"{used['memory.base'].value:g} MB and images.memo_bytes"),
@@ -177,7 +179,14 @@ def _redis(demand: Demand, used: Mapping[str, Figure]) -> list[Line]:
     commands = demand.peak * (demand.hit_rate * hit + demand.known * miss + demand.unseen * unseen)
     stored = f"({answers:,.0f} answers × {each:,.0f} bytes + {pictures:,.0f} pictures × {identity:g} bytes) × {SPARE:g}"
     asked = f"a hit {hit:g}, a miss {miss:g}, an unseen picture {unseen:g}, of which it waits for 1, 2 and 3"
-    return [Line("Redis memory", memory / 2**20, "MiB", f"{stored}; as maxmemory"), Line("Redis commands", commands, "a second", asked)]
+    script = used["redis.script"].value
+    return [
+        Line("Redis memory", memory / 2**20, "MiB", f"{stored}; as maxmemory"),
+        Line("Redis commands", commands, "a second", asked),
+        Line(
+            "Redis core", commands * script / 1e6, "cores", f"{script:.0f} µs a command; it has one thread: above {BUSY:g}, take a Cluster"
+        ),
+    ]
 
 
 def _network(demand: Demand, used: Mapping[str, Figure]) -> list[Line]:

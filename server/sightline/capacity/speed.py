@@ -46,7 +46,8 @@ class Pace:
 
 def prefill(fit: Fit, question: Question) -> float:
     """Seconds in which one prompt is read, picture included: 2 operations a weight and token."""
-    model, eight = fit.checkpoint.model, fit.checkpoint.form.name in {"FP8", "INT8"}
+    model, form = fit.checkpoint.model, fit.checkpoint.form.name
+    eight = form == "INT8" or (form == "FP8" and fit.gpu.fp8)
     language = 2 * model.active * question.prompt / (fit.gpu.flops8 if eight else fit.gpu.flops)
     vision = 2 * model.vision * question.picture * question.patches / fit.gpu.flops
     return (language + vision) / (COMPUTE * _gpus(fit))
