@@ -10,7 +10,7 @@ from tests.deploy.proxy import Nginx
 from tests.serving import free_port
 from tests.shapes import ask, refusal
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+ANSWER = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
 
 
 class Gateway:
