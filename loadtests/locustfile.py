@@ -68,7 +68,7 @@ def _options(parser: Any) -> None:
     load.add_argument(
         "--every", type=float, default=1.0, help="mean seconds from a user's answer to its next question; the inspection line's pace"
     )
-    load.add_argument("--longest-side", type=int, default=4096, help="px: draw no larger pictures, for a small engine")
+    load.add_argument("--longest-side", type=int, default=4096, help="px, 256 or more: draw no larger pictures, for a small engine")
     load.add_argument(
         "--obey-schema", action="store_true", help="an answer that should obey a schema fails if it does not (a mock's never do)"
     )
@@ -76,7 +76,7 @@ def _options(parser: Any) -> None:
         "--each", type=int, default=0, help="each user ends after so many requests, and the run with the last. Not for several processes"
     )
     load.add_argument("--about", default="", help="words that stand in the report: what was asked, in which version")
-    load.add_argument("--report", default="", help="write NAME.json, .png and .html into loadtests/results")
+    load.add_argument("--report", default="", help="write NAME.json, .png and .html into loadtests/results, or where the path NAME says")
     for option, (_, meaning) in LIMITS.items():
         load.add_argument(f"--{option.replace('_', '-')}", type=float, default=None, help=f"limit: {meaning}")
 
@@ -88,10 +88,17 @@ def _begin(environment: Any, **_: Any) -> None:
         return
     options = environment.parsed_options
     worker = environment.runner.worker_index if isinstance(environment.runner, WorkerRunner) else 0
-    # In a thread of its own, so that a worker goes on telling its master that it lives.
-    pages = gevent.get_hub().threadpool.apply(drawn, (home() / "album", options.longest_side))
     dice = Random(f"{options.seed}/{worker}")
-    model = options.model or _served(environment.host, options.key)
+    try:
+        # In a thread of its own, so that a worker goes on telling its master that it lives.
+        pages = gevent.get_hub().threadpool.apply(drawn, (home() / "album", options.longest_side))
+        model = options.model or _served(environment.host, options.key)
+    except (OSError, ValueError, LookupError) as error:  # requests' are OSErrors
+        print(f"INVALID: nothing can be asked of {environment.host}: {error}", file=sys.stderr)
+        if environment.web_ui:
+            raise  # stands in the page's log
+        environment.process_exit_code = 2
+        sys.exit(2)
     environment.common = Common(model, Album(pages, start=dice.randrange(2**20)), dice)
 
 

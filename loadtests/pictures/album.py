@@ -133,6 +133,8 @@ class Album:
 
 def drawn(folder: Path, longest_side: int = 4096) -> dict[str, tuple[Page, ...]]:
     """All kinds, none of them larger than that; drawn at the first time (15 seconds), read from `folder` afterwards."""
+    if longest_side < 256:
+        raise ValueError("pictures for load are 256 pixels wide or more")
     sources = b"".join(Path(module).read_bytes() for module in (__file__, samples.__file__, plates.__file__))
     folder = folder / f"{hashlib.blake2s(sources).hexdigest()[:12]}-{longest_side}"
     folder.mkdir(parents=True, exist_ok=True)

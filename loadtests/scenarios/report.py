@@ -23,12 +23,14 @@ COLUMNS: Mapping[str, str] = {
 }  # fmt: skip
 
 
-def save(outcome: Outcome, name: str, folder: Path = RESULTS) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(outcome.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    chart(outcome, folder / f"{name}.png")
-    (folder / f"{name}.html").write_text(page(outcome, name), encoding="utf-8")
-    print(f"{table(outcome)}\nwritten to {folder / name}.json, .png and .html")
+def save(outcome: Outcome, name: str) -> None:
+    """As `name`.json, .png and .html: among the results, or where its path says."""
+    stem = RESULTS / name
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    Path(f"{stem}.json").write_text(json.dumps(outcome.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    Path(f"{stem}.html").write_text(page(outcome, stem.name), encoding="utf-8")
+    chart(outcome, Path(f"{stem}.png"))
+    print(f"{table(outcome)}\nwritten to {stem}.json, .png and .html")
 
 
 def shown(name: str, value: float | None) -> str:
