@@ -53,7 +53,7 @@ def stained(plate: plates.Plate, rng: Random) -> tuple[Image.Image, Defect]:
     ImageDraw.Draw(film).ellipse((left, top, left + width, top + height), fill=round(255 * depth))
     brown = Image.new("RGB", plate.picture.size, (120, 80, 40))
     picture = Image.composite(brown, plate.picture, film.filter(ImageFilter.GaussianBlur(2)))
-    return picture, Defect("a stain", _within((left, top, left + width, top + height)), depth)
+    return picture, Defect("a stain", _within((left - 2, top - 2, left + width + 3, top + height + 3)), depth)
 
 
 def chipped(plate: plates.Plate, rng: Random) -> tuple[Image.Image, Defect]:
