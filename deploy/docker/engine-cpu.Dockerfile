@@ -41,7 +41,7 @@ ENV PATH=/opt/sightline/bin:$PATH \
 EXPOSE 8000
 USER 10001:10001
 WORKDIR /
-HEALTHCHECK --interval=5s --timeout=3s --start-period=180s --retries=3 \
+HEALTHCHECK --interval=5s --timeout=3s --start-period=600s --retries=3 \
     CMD ["python", "-I", "-c", "import http.client, sys; c = http.client.HTTPConnection('127.0.0.1', 8000, timeout=2); c.request('GET', '/health'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["sightline", "engine", "run"]
 CMD ["--cpu", "--host", "0.0.0.0", "--port", "8000"]

@@ -112,7 +112,7 @@ def test_a_stop_waits_for_the_drain() -> None:
 
 
 def test_prometheus_asks_every_gateway_and_the_engine() -> None:
-    config = yaml.safe_load((COMPOSE / "prometheus.yml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((COMPOSE / "../monitoring/prometheus.yml").read_text(encoding="utf-8"))
     targets = [target for job in config["scrape_configs"] for group in job["static_configs"] for target in group["targets"]]
 
     assert targets == [*(f"{name}:{METRICS_PORT}" for name in GATEWAYS), f"engine:{ENGINE_PORT}"]
