@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,12 +36,9 @@ soak: $(VENV)/load.stamp $(VENV)/locust.stamp ## An hour of mixed load: does mem
 
 lock: ## Pin all dependencies again (needs uv)
 	@for name in gateway:s3,encryption,otel test:test load:load; do \
-	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	  $(LOCK) $$([ $${name%%:*} = gateway ] || echo --constraint requirements/gateway.txt) \
 	    $$(printf -- '--extra %s ' $$(echo $${name#*:} | tr , ' ')) pyproject.toml -o requirements/$${name%%:*}.txt; done
-	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-	  --group pyproject.toml:locust -o requirements/locust.txt
-	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-	    --group build -o requirements/build.txt
+	@for group in locust build; do $(LOCK) --group pyproject.toml:$$group -o requirements/$$group.txt; done
 
 programs: ## Install the programs that the tests start (Debian: redis-server, nginx, …), if they are missing
 	@deploy/programs.sh

@@ -1,4 +1,4 @@
-"""Whatever an object names is there: Secrets and their keys, ConfigMaps, volumes, ports, Services, what is scaled, guarded and routed to."""
+"""Whatever an object names is there: Secrets and their keys, ConfigMaps, volumes, ports, Services, what is scaled and guarded."""
 
 import pytest
 from tests.deploy.manifests import (

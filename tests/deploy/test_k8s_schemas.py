@@ -1,4 +1,4 @@
-"""Every object of every overlay and engine obeys its schema, strictly: Kubernetes' own of the oldest and newest version, custom ones theirs."""
+"""Every object of every overlay and engine obeys its schema, strictly: Kubernetes' own, oldest and newest, or that of its project."""
 
 import functools
 import json

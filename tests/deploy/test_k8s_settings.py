@@ -1,4 +1,4 @@
-"""What the manifests name is in the code: variables, routes, ports, metrics and commands; and the gateway takes the settings as they are."""
+"""What the manifests name is in the code: variables, routes, ports, metrics, commands; and the gateway takes the settings as they are."""
 
 import re
 from collections.abc import Iterator
