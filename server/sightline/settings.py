@@ -105,7 +105,7 @@ class Images(Group):
     high_side: int = Field(2048, ge=28, description="longest side with `detail: high`, in pixels")
     sharpen: bool = Field(False, description="unsharp mask after shrinking")
     jpeg_quality: int = Field(92, ge=50, le=100, description="quality of re-encoded photos (JPEG, 4:4:4)")
-    memo_bytes: int = Field(256 * 2**20, ge=0, description="prepared pictures kept in memory, in bytes")
+    memo_bytes: int = Field(128 * 2**20, ge=0, description="prepared pictures kept in memory, in bytes")
     remember: float = Field(86_400.0, gt=0, description="seconds that the store remembers which picture some bytes are")
     threads: int = Field(0, ge=0, description="threads that decode; 0 means one a core")
     pixels_in_flight: int = Field(132_000_000, gt=0, description="pixels being decoded at once; what would go over waits")

@@ -14,6 +14,7 @@ from sightline.capacity.models import CHECKPOINTS, GPUS, Checkpoint, Fit, Gpu, s
 from sightline.capacity.speed import Question, fastest, prefill, step
 from sightline.pictures.tokens import family_of, image_tokens
 from sightline.settings import Images, Requests
+from sightline.wire.protocol import KNOWN_BYTES
 
 DAY = 86_400
 BUSY = 0.6  # share of a gateway's core that is planned with, so that the other pods can take over one that goes
@@ -147,7 +148,7 @@ def _gateways(demand: Demand, used: Mapping[str, Figure]) -> tuple[int, list[Lin
     cores = (loop + decoding) / BUSY
     pods = max(2, math.ceil(loop / BUSY), math.ceil(cores / POD))
     images, requests = Images(), Requests()
-    rest = used["memory.base"].value * 1e6 + images.memo_bytes
+    rest = used["memory.base"].value * 1e6 + images.memo_bytes + KNOWN_BYTES
     pixel = used["memory.pixel"].value
     most = rest + requests.bytes_in_flight + images.pixels_in_flight * pixel
     shares = (
@@ -163,7 +164,12 @@ def _gateways(demand: Demand, used: Mapping[str, Figure]) -> tuple[int, list[Lin
             f"at least two, one a core of event loop ({loop:.2g} ÷ {BUSY:.0%} busy), {POD} cores each at most",
         ),
         Line("cores a pod", cores / pods, "cores", f"of which {decoding / BUSY / pods:.2g} decode pictures, in threads"),
-        Line("memory a pod, at rest", rest / 2**20, "MiB", f"{used['memory.base'].value:g} MB and images.memo_bytes"),
+        Line(
+            "memory a pod, at rest",
+            rest / 2**20,
+            "MiB",
+            f"{used['memory.base'].value:g} MB, images.memo_bytes, and {KNOWN_BYTES / 2**20:g} MiB of base64 that came twice",
+        ),
         Line("memory a pod, at most", most / 2**20, "MiB", f"and requests.bytes_in_flight, and {pixel:g} bytes × images.pixels_in_flight"),
     ]
 

@@ -33,7 +33,7 @@ Base64 = bytes | bytearray | memoryview
 Cut = tuple[Base64, dict[Any, Any] | None]
 _NOWHERE: Cut = b"", None
 _OVERHEAD = 1000  # bytes of objects that a remembered request is at least
-_RUNS = 64 * 2**20  # bytes of pictures' base64 that is known again by comparing it
+KNOWN_BYTES = 64 * 2**20  # bytes of pictures' base64 that is known again by comparing it
 
 
 class PictureSource(msgspec.Struct, frozen=True):
@@ -76,7 +76,7 @@ class Parser:
         self._pictures = pictures
         self._read: OrderedDict[bytes, ChatRequest] = OrderedDict()
         self._size = 0
-        self._runs = Runs(_RUNS)
+        self._runs = Runs(KNOWN_BYTES)
 
     def parse(self, data: bytes | bytearray) -> ChatRequest:
         """Raises InvalidRequest or PictureRefused."""
