@@ -17,8 +17,8 @@ def failed(objects: list[Object], folder: Path) -> set[str]:
     """The checks that fail, those that are skipped included."""
     (folder / "objects.yaml").write_text(yaml.safe_dump_all(objects), encoding="utf-8")
     (folder / "config.yaml").write_text(yaml.safe_dump({name: value for name, value in CONFIG.items() if name != "skip-check"}))
-    command = [CHECKOV, "--config-file", folder / "config.yaml", "--file", folder / "objects.yaml", "--output", "json", "--soft-fail"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=folder)
+    flags = ["--config-file", "config.yaml", "--file", "objects.yaml", "--output", "json", "--soft-fail"]
+    ended = subprocess.run([CHECKOV, *flags], capture_output=True, text=True, timeout=120, check=False, cwd=folder)
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)
     assert found["summary"]["passed"] > 0
