@@ -1,6 +1,7 @@
 """Three Redis and their Sentinels, by the component's own scripts: one is primary, another takes its place, who was away follows."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,8 @@ def test_the_first_one_begins_and_another_takes_its_place(pods: Pods) -> None:
     eventually(pods.agreed, 20, "Sentinels that agree")
     assert pods.primaries() == [primary]
     assert pods.ask("redis", 0, "dbsize") >= kept
+    began = re.findall(r"^redis: \S+ behind (\S+)$", (pods.folder / "redis-0/log").read_text(encoding="utf-8"), re.MULTILINE)
+    assert began == [f"127.0.0.1:{pods.ports['redis'][number]}" for number in (0, primary)]  # it asked before it began
 
 
 def test_the_settings_are_those_of_a_cache(pods: Pods) -> None:
