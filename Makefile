@@ -19,7 +19,7 @@ test: check $(VENV)/test.stamp $(VENV)/locust.stamp $(VENV)/checkov.stamp progra
 check: $(VENV)/test.stamp ## Lint, types, and which module may import which
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary server tests clients loadtests deploy
-	@$(BIN)/lint-imports --no-logo --quiet 2>/dev/null || $(BIN)/lint-imports
+	@out=$$($(BIN)/lint-imports --no-logo) || { echo "$$out"; exit 1; }
 	@echo "check: format, lint, types and floors are right"
 
 bench: $(VENV)/test.stamp $(VENV)/load.stamp ## Measure the added latency beside a bare relay and other gateways

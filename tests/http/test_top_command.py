@@ -19,6 +19,7 @@ from tests.serving import COMMAND, GatewayProcess, environment, eventually
 from tests.shapes import ask
 
 TOP = (*COMMAND, "top", "--interval", "0.2")
+SIZE = ("COLUMNS", "LINES")  # of another terminal; pytest-xdist sets them for its workers
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -33,7 +34,7 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=environment() | {"TERM": "xterm-256color"},
+            env={name: value for name, value in environment().items() if name not in SIZE} | {"TERM": "xterm-256color"},
         )
         os.close(slave)
         self.raw = b""

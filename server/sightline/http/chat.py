@@ -158,7 +158,7 @@ class Chat:
         return responses.unexpected()
 
     def _expect(self, content_length: bytes) -> None:
-        if not content_length.isdigit():
+        if not content_length.isdigit() or len(content_length) > 20:
             raise InvalidRequest("The content-length header is not a number.", param="content-length")
         if int(content_length) > self.bodies.most:
             raise self.bodies.too_large()

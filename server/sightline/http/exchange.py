@@ -19,6 +19,7 @@ from sightline.settings import Requests
 from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Record
 
+_SMALL = 4096  # bytes of a piece of a body that is added to the one before it
 _JOINED = 64 * 2**10  # bytes of an answer up to which copying it behind its head is cheaper than a second piece to send
 
 
@@ -183,7 +184,7 @@ class Exchange:
         if self._whole:
             self._start()
             return
-        if self.head.expect:
+        if self.head.expect and self.head.content_length != b"0":
             self._wire.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._awaited = True
         self._wire.deadline.move(self._bodies.patience)
@@ -203,9 +204,20 @@ class Exchange:
                 self._refuse(error)
             return
         self._held += size
-        self._pieces.append(piece)
+        if size < _SMALL and self._pieces:  # a list of a million pieces would hold thirty times their bytes
+            last = self._pieces[-1]
+            if not isinstance(last, bytearray):
+                last = self._pieces[-1] = bytearray(last)
+            last += piece
+        else:
+            self._pieces.append(piece)
         if self._awaited:
             self._wire.deadline.move(self._bodies.patience)
+
+    @property
+    def waits_for_chunks(self) -> bool:
+        """Whether a body without a length is on its way."""
+        return self._awaited and not self.head.content_length
 
     @property
     def rest(self) -> int:
@@ -277,6 +289,8 @@ class Exchange:
         self._refuse(RequestTimeout(f"No byte of the request body came for {self._bodies.patience:g} s."))
 
     def _refuse(self, error: SightlineError) -> None:
+        if not self._whole and not self.head.content_length:
+            self.keep_alive = False  # a body without a length may go on for ever: nobody reads it to its end
         self._app.refuse(self, error)
         self._let_go()
 
@@ -307,12 +321,16 @@ class Exchange:
 
     def start(self, status: int, lines: bytes, data: bytes) -> None:
         """The head of a streamed answer, and what there is of it."""
+        if self.lost:
+            return
         self.response_started = True
         head = b"%b%b%b%btransfer-encoding: chunked\r\n\r\n" % (STATUS_LINE[status], self._wire.default_lines(), lines, self._ending())
         self._wire.transport.write(head + _chunk(data))
 
     async def send(self, data: bytes) -> None:
         """More of it. Waits while the client does not read."""
+        if self.lost:
+            return
         self._wire.transport.write(_chunk(data))
         await self._wire.drain()
 
@@ -326,7 +344,8 @@ class Exchange:
     def abort(self) -> None:
         """Cuts off a client whose answer cannot be completed."""
         self.response_complete = True
-        self._wire.transport.abort()
+        if not self.lost:
+            self._wire.transport.abort()
 
     def _ending(self) -> bytes:
         if self._wire.lifecycle.draining:  # so that a proxy's idle connections are gone before the listener is

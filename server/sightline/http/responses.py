@@ -15,13 +15,8 @@ from sightline.wire.sse import frame
 Headers = list[tuple[bytes, bytes]]
 
 JSON = (b"content-type", b"application/json")
-EVENTS: Headers = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
-]
 JSON_LINE = b"content-type: application/json\r\n"
-EVENT_LINES = b"".join(b"%b: %b\r\n" % header for header in EVENTS)
+EVENT_LINES = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache, no-transform\r\nx-accel-buffering: no\r\n"
 
 _encode = msgspec.json.Encoder().encode
 _a_request_id = re.compile(rb"[\w-]{1,64}").fullmatch

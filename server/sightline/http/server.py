@@ -42,6 +42,7 @@ _CHAT = CHAT.encode()
 
 GRACE = 1.0
 _BACKLOG = 2048
+_QUEUED = 16  # requests behind one another up to which more are read
 _DIRECT = 32 * 2**10  # bytes of a body yet to come from which on it is read past the parser
 _FIRST = 256 * 2**10  # most bytes of room made for it before any have come
 
@@ -104,6 +105,7 @@ class Protocol(asyncio.Protocol):
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int | None] | None = None
         self._cycle: Exchange | RequestResponseCycle | None = None  # the request that came last
+        self._current: Exchange | RequestResponseCycle | None = None  # the one whose turn it is
         self._pipeline: deque[Exchange | RequestResponseCycle] = deque()
         self._headers: responses.Headers = []
         self._url = b""
@@ -111,6 +113,7 @@ class Protocol(asyncio.Protocol):
         self._hosts = 0
         self._head: int | None = None  # bytes of a head, or of the fields after the last chunk, not complete yet; None between heads
         self._arrived = 0  # bytes of the read that is being parsed
+        self._others = False  # whether a request has ended within it
         self._status = 400
         self._wrong = "This is not a valid HTTP/1.1 request."
         self._dated: list[tuple[bytes, bytes]] | None = None
@@ -128,6 +131,8 @@ class Protocol(asyncio.Protocol):
         self._client = get_remote_addr(self.transport)
         self._server = get_local_addr(self.transport)
         self._peer = self._client[0] if self._client else ""
+        self._idle_since = self.loop.time()  # a head that does not come, or not to its end, is waited for as long
+        self._idle = self.loop.call_later(self._config.timeout_keep_alive, self._rested)
         if not self.peers.enter(self._peer):
             self._refuse(RateLimited("Too many connections are open from this address. Close some, or use them again.", retry_after=1), 429)
 
@@ -139,7 +144,7 @@ class Protocol(asyncio.Protocol):
         self._state.connections.discard(self)
         self.peers.leave(self._peer)
         self._flow.resume_writing()
-        for cycle in (self._cycle, *self._pipeline):
+        for cycle in {self._current, self._cycle, *self._pipeline} - {None}:
             if isinstance(cycle, Exchange):
                 cycle.lose()
             elif cycle is not None:
@@ -168,7 +173,7 @@ class Protocol(asyncio.Protocol):
         if self._cycle is None or self._cycle.response_complete:
             self.transport.close()
         else:
-            self._cycle.keep_alive = False
+            self._cycle.keep_alive = False  # of requests behind one another the last closes
 
     def default_lines(self) -> bytes:
         """The header lines of every answer: its date, which the server renews each second."""
@@ -182,9 +187,11 @@ class Protocol(asyncio.Protocol):
         self._state.total_requests += 1
         if self.transport.is_closing():
             return
-        self._flow.resume_reading()
+        if len(self._pipeline) < _QUEUED:  # while nothing is read, nobody hears that the client has left
+            self._flow.resume_reading()
         if self._pipeline:
-            self._begin(self._pipeline.pop())
+            # Not from here: a refused request is answered as it begins, and hundreds behind one another would nest.
+            self.loop.call_soon(self._begin_next)
             return
         self._idle_since = self.loop.time()
         if self._idle is None:
@@ -221,12 +228,20 @@ class Protocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._arrived = len(data)
-        self._idle_since = inf
+        self._others = False
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._refuse_head()
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(error.__context__, _NoRequest):
+                _log.error("request.failed", exc_info=True)  # a bug of ours must not pass for a request that is wrong
+                self._refuse(responses.unexpected(), 500)
+            else:
+                self._refuse_head()
             return
+        if isinstance(self._cycle, Exchange) and self._cycle.waits_for_chunks:
+            # A read at a time: the pieces may be of one byte, and a turn of the loop may bring dozens of reads.
+            self._flow.pause_reading()
+            self.loop.call_soon(self._go_on)
         if isinstance(self._cycle, Exchange) and (rest := self._cycle.rest) >= _DIRECT:
             self.transport.set_protocol(Filling(self, self._cycle, rest))
         elif self._head is not None and not self.transport.is_closing():
@@ -235,10 +250,15 @@ class Protocol(asyncio.Protocol):
                 self._status = 431
                 self._refuse_head()
 
+    def _go_on(self) -> None:
+        if not self._pipeline:
+            self._flow.resume_reading()
+
     def on_message_begin(self) -> None:
         self._headers = []
         self._url = b""
-        self._size = self._hosts = self._head = 0
+        self._size = self._hosts = 0
+        self._head = -self._arrived if self._others else 0  # what stood before it in this read is not counted
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -252,22 +272,26 @@ class Protocol(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._head = None
+        self._idle_since = inf
         if self._size + len(self._url) > self.header_bytes:
             self._status = 431
-            raise ValueError
+            raise _NoRequest
         parser = self._parser
         old = parser.get_http_version() == "1.0"
         if not old and self._hosts != 1:
-            raise ValueError  # RFC 9112 §3.2
+            raise _NoRequest  # RFC 9112 §3.2
         if parser.should_upgrade():
             # The parser takes what follows such a head for the other protocol, and then for a request of its own: a smuggled one.
             self._wrong = "No other protocol is spoken here. Send the request without `Upgrade`."
-            raise ValueError
+            raise _NoRequest
         method = parser.get_method()
         keep_alive = not old and parser.should_keep_alive()
         path, query = (CHAT, b"") if self._url == _CHAT else _split(self._url)
+        head = Head.of(self._headers)
+        if old:
+            head.expect = b""  # RFC 9110 §10.1.1
         cycle = (
-            Exchange(self.app, self, Head.of(self._headers), self._peer, keep_alive=keep_alive)
+            Exchange(self.app, self, head, self._peer, keep_alive=keep_alive)
             if path == CHAT and method == b"POST"
             else self._asgi(method.decode("ascii"), path, query, keep_alive=keep_alive)
         )
@@ -296,6 +320,7 @@ class Protocol(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._head = None
+        self._others = True
         cycle = self._cycle
         if isinstance(cycle, Exchange):
             cycle.end()
@@ -303,7 +328,12 @@ class Protocol(asyncio.Protocol):
             cycle.more_body = False
             cycle.message_event.set()
 
+    def _begin_next(self) -> None:
+        if self._pipeline:
+            self._begin(self._pipeline.pop())
+
     def _begin(self, cycle: Exchange | RequestResponseCycle) -> None:
+        self._current = cycle
         if isinstance(cycle, Exchange):
             cycle.begin()
             return
@@ -370,6 +400,10 @@ class Protocol(asyncio.Protocol):
         self.transport.close()
 
 
+class _NoRequest(ValueError):
+    """Raised within the parser's callbacks, for it to stop: what came is no request that anybody could answer."""
+
+
 class Filling(asyncio.BufferedProtocol):
     """Reads the `rest` bytes of a long body straight into their place: from the kernel, past the parser, without a copy.
 
@@ -421,9 +455,12 @@ class Filling(asyncio.BufferedProtocol):
 
 
 def _split(url: bytes) -> tuple[str, bytes]:
-    """Path, unquoted, and query. Raises httptools' error where it is no URL, which the parser makes its own."""
-    parsed = httptools.parse_url(url)
-    path = (parsed.path or b"").decode("ascii")
+    """Path, unquoted, and query."""
+    try:
+        parsed = httptools.parse_url(url)
+        path = (parsed.path or b"").decode("ascii")
+    except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
+        raise _NoRequest from None
     return unquote(path) if "%" in path else path, parsed.query or b""
 
 

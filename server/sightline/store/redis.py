@@ -193,13 +193,17 @@ class RedisStore:
 
     async def stats(self) -> Stats:
         fields = {"keys": 0, "used_memory": 0, "keyspace_hits": 0, "keyspace_misses": 0}
-        fields["keys"] = sum(await self._guard("stats", lambda: self._link.each(("DBSIZE",))))
-        for text in await self._guard("stats", lambda: self._link.each(("INFO", "everything"))):
+        fields["keys"] = sum(await self._each("DBSIZE"))
+        for text in await self._each("INFO", "everything"):
             for line in text.decode().splitlines():
                 name, _, number = line.partition(":")
                 if name in fields:
                     fields[name] += int(number)
         return Stats(fields["keys"], fields["used_memory"], fields["keyspace_hits"], fields["keyspace_misses"])
+
+    async def _each(self, *command: str) -> list[Reply]:
+        found: list[Reply] = self._checked("stats", await self._guard("stats", lambda: self._link.each(command)), frozenset())
+        return found
 
     async def purge(self, match: str) -> int:
         removed = 0
@@ -229,18 +233,12 @@ class RedisStore:
         return reply if isinstance(reply, bytes) and 0 < len(reply) <= self._largest else None
 
     async def _ask(self, operation: str, commands: Sequence[Command], tolerated: frozenset[str] = frozenset()) -> list[Reply]:
-        if self._breaker.state is not State.CLOSED:
-            raise StoreUnavailable(operation, "not tried: Redis has failed repeatedly")
-        try:
-            replies = await self._link.call(commands)
-        except OSError as error:
-            self._failed()
-            raise self._told(operation, type(error).__name__) from None
+        replies = await self._guard(operation, lambda: self._link.call(commands))
         checked: list[Reply] = self._checked(operation, replies, tolerated)
         return checked
 
-    async def _guard(self, operation: str, ask: Callable[[], Awaitable[Any]], tolerated: frozenset[str] = frozenset()) -> Any:
-        """What `ask` gives. Here the breaker speaks, and here all that can go wrong with Redis becomes a StoreError."""
+    async def _guard(self, operation: str, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """What `ask` gives. Here the breaker speaks, and here an unreachable Redis becomes a StoreError."""
         if self._breaker.state is not State.CLOSED:
             raise StoreUnavailable(operation, "not tried: Redis has failed repeatedly")
         try:
@@ -248,7 +246,7 @@ class RedisStore:
         except OSError as error:
             self._failed()
             raise self._told(operation, type(error).__name__) from None
-        return self._checked(operation, replies, tolerated)
+        return replies
 
     def _checked(self, operation: str, replies: Any, tolerated: frozenset[str]) -> Any:
         """`replies`, if none of them is an error but for those `tolerated`."""

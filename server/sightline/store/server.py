@@ -42,10 +42,10 @@ class Server:
         connection = self._connection
         if connection is None or connection.ended:
             return None
-        known = sha in connection.scripts
+        command: Command = ("EVALSHA", sha, *rest) if sha in connection.scripts else ("EVAL", script, *rest)
+        sent = connection.call([command], asyncio.get_running_loop().time() + self._limit, soon=False)
         connection.scripts.add(sha)
-        command: Command = ("EVALSHA", sha, *rest) if known else ("EVAL", script, *rest)
-        return connection.call([command], asyncio.get_running_loop().time() + self._limit, soon=False)
+        return sent
 
     async def dial(self) -> Connection:
         """The connection, made when there is none. Whoever stops waiting leaves the dial to the others."""

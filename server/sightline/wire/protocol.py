@@ -32,6 +32,7 @@ _OURS = fields.OURS | {"stream_options"}
 Base64 = bytes | bytearray | memoryview
 Cut = tuple[Base64, dict[Any, Any] | None]
 _NOWHERE: Cut = b"", None
+_OVERHEAD = 1000  # bytes of objects that a remembered request is at least
 _RUNS = 64 * 2**20  # bytes of pictures' base64 that is known again by comparing it
 
 
@@ -79,7 +80,7 @@ class Parser:
 
     def parse(self, data: bytes | bytearray) -> ChatRequest:
         """Raises InvalidRequest or PictureRefused."""
-        skeleton, cuts = _cut(data, self._runs)
+        skeleton, cuts = _cut(data, self._runs, self._pictures)
         known = self._read.get(skeleton)
         if known is not None:
             self._read.move_to_end(skeleton)
@@ -98,10 +99,10 @@ class Parser:
 
     def _remember(self, skeleton: bytes, request: ChatRequest) -> None:
         self._read[skeleton] = request
-        self._size += len(skeleton)
+        self._size += len(skeleton) + _OVERHEAD
         while self._size > _KEPT:
             oldest, _ = self._read.popitem(last=False)
-            self._size -= len(oldest)
+            self._size -= len(oldest) + _OVERHEAD
 
 
 def _with(request: ChatRequest, cuts: Sequence[Cut]) -> ChatRequest:
@@ -153,15 +154,15 @@ class EngineQuestion(msgspec.Struct, frozen=True):
         return {"type": "image_url", "image_url": url, "uuid": uuid}
 
 
-def _cut(data: bytes | bytearray, runs: Runs) -> tuple[bytes, list[Cut]]:
-    """The body with every long base64 run replaced by a placeholder, and the runs in order."""
+def _cut(data: bytes | bytearray, runs: Runs, most: int) -> tuple[bytes, list[Cut]]:
+    """The body with long base64 runs, `most` at most, replaced by placeholders, and those runs in order."""
     at = data.find(_MARK)
     if at < 0:
         return bytes(data), []
     view, done = memoryview(data), 0
     pieces: list[Base64] = []
     cuts: list[Cut] = []
-    while at >= 0:
+    while at >= 0 and len(cuts) < most:
         start = at + len(_MARK)
         end = data.find(b'"', start)
         if end < 0:  # no JSON; and to look for the end of each of millions would take hours

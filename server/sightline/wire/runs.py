@@ -9,6 +9,7 @@ from collections import OrderedDict
 from typing import Any
 
 _SAMPLE = 32  # bytes in the middle and at the end: files of one kind begin alike
+_OVERHEAD = 600  # bytes of objects round a run, with what is noted of it
 _SEEN = 16_384  # samples of runs that came once
 
 
@@ -46,9 +47,11 @@ class Runs:
                 self._seen.popitem(last=False)
             return None
         del self._seen[sample]
+        if data.find(b"\\", start, end) >= 0:
+            return None  # an escape: what stands there is not what it says. Runs that are kept have none.
         run = self._runs[sample] = Run(bytes(data[start:end]))
-        self._left -= end - start
+        self._left -= end - start + _OVERHEAD
         while self._left < 0:
             _, oldest = self._runs.popitem(last=False)
-            self._left += len(oldest.data)
+            self._left += len(oldest.data) + _OVERHEAD
         return run

@@ -65,6 +65,13 @@ def test_a_slash_that_is_escaped_is_still_a_slash() -> None:
     assert payloads(read(sent)) == [slashes.encode()]
 
 
+def test_an_escaped_picture_that_comes_again_is_the_same_picture() -> None:
+    parser = Parser(LIMITS, 16)
+    sent = json.dumps(body(part("/+" * 400))).replace("/", "\\/").encode()
+    for _ in range(4):
+        assert payloads(parser.parse(sent)) == [b"/+" * 400]
+
+
 def test_text_that_quotes_a_data_uri_stays_text() -> None:
     text = f"what is data:image/png;base64,{LONG} ?"
     request = read(body({"type": "text", "text": text}, part(LONG)))
