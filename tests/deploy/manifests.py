@@ -1,6 +1,5 @@
 """What `kubectl apply -k` would send for each folder of deploy/k8s, and ways to ask it questions."""
 
-import copy
 import functools
 import os
 import subprocess
@@ -21,13 +20,9 @@ ENGINES = sorted(path.name for path in (K8S / "engines").iterdir() if path.name 
 WORKLOADS = ("Deployment", "StatefulSet")
 
 
-def rendered(name: str) -> list[Object]:
-    """An overlay, or an engine with the base."""
-    return copy.deepcopy(_rendered(name))
-
-
 @functools.cache
-def _rendered(name: str) -> list[Object]:
+def rendered(name: str) -> list[Object]:
+    """An overlay, or an engine with the base. The same objects for everybody: whoever changes one copies it first."""
     if name in OVERLAYS:
         return _kustomize(K8S / "overlays" / name)
     return combined("base", f"engines/{name}")
