@@ -28,7 +28,7 @@ def rendered(name: str) -> list[Object]:
     return combined("base", f"engines/{name}")
 
 
-def combined(*resources: str, components: tuple[str, ...] = ()) -> list[Object]:
+def combined(*resources: str, components: tuple[str, ...] = (), more: Object | None = None) -> list[Object]:
     """What somebody's own overlay of these would be."""
     with tempfile.TemporaryDirectory() as folder:
         beside = {
@@ -36,7 +36,7 @@ def combined(*resources: str, components: tuple[str, ...] = ()) -> list[Object]:
             "components": [os.path.relpath(K8S / component, folder) for component in components],
             "namespace": "sightline",
         }
-        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(beside), encoding="utf-8")
+        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(beside | (more or {})), encoding="utf-8")
         return _kustomize(Path(folder))
 
 

@@ -5,7 +5,10 @@ import re
 import pytest
 import yaml
 from tests.deploy.files import GATEWAY_IMAGE, instructions
-from tests.deploy.manifests import ENGINES, OVERLAYS, Object, container, gateway, of_kind, pods, rendered, secrets
+from tests.deploy.manifests import ENGINES, OVERLAYS, Object, container, gateway, of_kind, pods, rendered, secrets, settings
+
+from sightline.capacity.figures import figures
+from sightline.settings import load
 
 everywhere = pytest.mark.parametrize("name", [*OVERLAYS, *ENGINES])
 
@@ -67,6 +70,19 @@ def test_memory_is_bounded_and_what_is_needed_is_asked_for(name: str) -> None:
         assert {"cpu", "memory"} <= each["resources"]["requests"].keys(), owner
         assert "memory" in each["resources"]["limits"], owner
         assert "cpu" not in each["resources"]["limits"], owner  # it would stop what has an idle core beside it
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_gateway_has_the_memory_that_its_settings_let_it_take(name: str) -> None:
+    """All bounds at once, and the largest pictures in all threads: no request may end in the kernel's hands."""
+    taken, used = load(None, settings(rendered(name))), figures()
+    images, fetch = taken.images, taken.images.fetch
+    held = images.memo_bytes + taken.requests.bytes_in_flight + fetch.keep_bytes + fetch.concurrency * images.max_bytes
+    most = used["memory.base"].value * 1e6 + held + used["memory.pixel"].value * images.pixels_in_flight
+
+    assert container(gateway(rendered(name)))["resources"]["limits"]["memory"] == "2Gi"
+    assert most < 2 * 2**30
+    assert images.pixels_in_flight == images.threads * images.max_pixels
 
 
 @everywhere

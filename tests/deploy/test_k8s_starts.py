@@ -46,6 +46,7 @@ def test_it_starts_before_engines_and_redis_are_there(tmp_path: Path) -> None:
 WRONG = {
     "SIGHTLINE_ENGINES": ("engines:8000", "engines"),
     "SIGHTLINE_IMAGES__THREADS": ("two", "images.threads"),
+    "SIGHTLINE_IMAGES__PIXELS_IN_FLIGHT": ("", "images.pixels_in_flight"),
     "SIGHTLINE_TRUSTED_PROXIES": ("10.244.0.0/160", "trusted_proxies"),
     "SIGHTLINE_LIMITS__REQUESTS_IN_FLIGHT": ("-1", "limits.requests_in_flight"),
     "SIGHTLINE_LIMITS__ENGINE_QUEUE": ("many", "limits.engine_queue"),
