@@ -77,9 +77,17 @@ def pairs(objects: list[Object], port: int) -> set[tuple[str, str]]:
     }
 
 
+def callers(objects: list[Object], component: str, port: int) -> set[str]:
+    """Whom these pods would take at this port of all that might stand in this namespace or another, whatever those may do themselves."""
+    strangers = {name: (OURS, {COMPONENT: name}) for name in ("gateway", "proxy", "store", "engine", "other")}
+    strangers |= {"elsewhere": ("elsewhere", {COMPONENT: "gateway"}), "labelled": ("shop+callers", {COMPONENT: "gateway"})}
+    return {name for name, who in strangers.items() for pod in of(objects, component) if permits(objects, "Ingress", pod, who, port)}
+
+
 @everywhere
 def test_engines_are_reached_by_gateways_only(name: str) -> None:
     assert pairs(rendered(name), ENGINE_PORT) == {("gateway", "engine")}
+    assert callers(rendered(name), "engine", ENGINE_PORT) == {"gateway"}
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -87,6 +95,7 @@ def test_redis_is_reached_by_gateways_and_its_fellows_only(name: str) -> None:
     expected = {("gateway", "store"), ("store", "store")} if name == "redis-ha" else {("gateway", "store")}
 
     assert pairs(rendered(name), REDIS) == expected
+    assert callers(rendered(name), "store", REDIS) == {one for one, _ in expected}
     assert pairs(rendered(name), SENTINEL) == (expected if name == "redis-ha" else set())
 
 
