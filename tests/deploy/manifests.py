@@ -111,7 +111,8 @@ def engines(objects: list[Object]) -> Iterator[tuple[str, Object]]:
             yield name, pod
 
 
-def secrets(*flags: str) -> dict[str, dict[str, str]]:
+def secrets(*flags: str, **environ: str) -> dict[str, dict[str, str]]:
     """The Secrets that secrets.sh prints, by name."""
-    ended = subprocess.run([K8S / "secrets.sh", *flags], capture_output=True, text=True, timeout=10, check=True)
+    given = {"PATH": os.environ["PATH"]} | environ
+    ended = subprocess.run([K8S / "secrets.sh", *flags], env=given, capture_output=True, text=True, timeout=10, check=True)
     return {found["metadata"]["name"]: found["stringData"] for found in yaml.safe_load_all(ended.stdout)}

@@ -1,11 +1,14 @@
 """Every container runs as nobody, can gain nothing, writes only where it must, and knows no more secrets than it needs."""
 
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
 from tests.deploy.files import GATEWAY_IMAGE, instructions
 from tests.deploy.manifests import ENGINES, OVERLAYS, Object, container, gateway, of_kind, pods, rendered, secrets, settings
+from tests.keyring import KeyRing
 
 from sightline.capacity.figures import figures
 from sightline.settings import load
@@ -156,6 +159,26 @@ def test_secrets_are_new_each_time_and_long() -> None:
         assert len(first[name]) == 64
         assert first[name] != second[name]
     assert first["redis-password"] in first["store-url"]
+
+
+def test_callers_keys_that_were_made_before_are_given(tmp_path: Path) -> None:
+    """As they stand in the file; without one, an empty list, with which a gateway starts and answers nobody."""
+    ring = KeyRing(tmp_path / "keys.yaml")
+    ring.new(tenant="acme")
+    ring.new(tenant="shop")
+
+    assert yaml.safe_load(secrets(KEYS=str(ring.file))["sightline-keys"]["keys.yaml"]) == yaml.safe_load(
+        ring.file.read_text(encoding="utf-8")
+    )
+    assert yaml.safe_load(secrets()["sightline-keys"]["keys.yaml"]) == {"keys": []}
+
+
+def test_the_script_prints_nothing_where_it_is_asked_for_what_is_not_there() -> None:
+    """Else `kubectl create` would make what nobody wanted: one Redis in place of three, no keys in place of some."""
+    for flags, environ in [(["--redis-hq"], {}), ([], {"KEYS": "/nonexistent/keys.yaml"})]:
+        with pytest.raises(subprocess.CalledProcessError) as ended:
+            secrets(*flags, **environ)
+        assert ended.value.stdout == ""
 
 
 def test_no_config_map_holds_one() -> None:
