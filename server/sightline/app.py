@@ -14,7 +14,6 @@ from sightline.gateway import Gateway, Parts
 from sightline.http import routes
 from sightline.http.chat import Chat
 from sightline.http.exchange import Bodies
-from sightline.http.forwarded import client_address
 from sightline.http.middleware import Edge, Lifecycle
 from sightline.limits.admission import Admission
 from sightline.limits.attempts import Attempts
@@ -81,7 +80,7 @@ def create_app(settings: Settings, metrics: Metrics, lifecycle: Lifecycle) -> tu
             yield
 
     api = routes.build(gateway, settings, metrics, lifecycle, lifespan)
-    edge = Edge(api, door, client_address(settings.trusted_proxies), lifecycle, metrics, recorder)
+    edge = Edge(api, door, settings, lifecycle, metrics, recorder)
     return edge, Chat(gateway, edge, settings, Bodies(settings.requests, settings.timeouts.body, metrics), metrics, tracing)
 
 

@@ -181,7 +181,10 @@ class Settings(Group):
     host: str = Field("127.0.0.1", description="address to listen on; anything but loopback wants keys or `open`")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
     metrics_port: int | None = Field(
-        None, ge=0, le=65535, description="port of its own for `/metrics`; without it they are on the serving port, on loopback only"
+        None,
+        ge=0,
+        le=65535,
+        description="port of its own for `/metrics`; without it the serving port has them, on loopback, or for keys with that scope",
     )
     open: bool = Field(False, description="serve other hosts without keys")
     trusted_proxies: Networks = Field(

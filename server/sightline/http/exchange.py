@@ -127,6 +127,7 @@ class Exchange:
     """`record` and `caller` are set as it arrives."""
 
     __slots__ = (
+        "_answering",
         "_app",
         "_awaited",
         "_begun",
@@ -166,6 +167,7 @@ class Exchange:
         self._whole = False
         self._trouble: SightlineError | None = None
         self._task: asyncio.Task[None] | None = None
+        self._answering = False
         self._awaited = False  # the body, within a time limit
         self._chunked = False
 
@@ -266,8 +268,9 @@ class Exchange:
         self.lost = True
         if self._task is not None:
             self._task.cancel()
-        elif self._begun and not self.response_complete:
-            self.response_complete = True
+            self._wire.tasks.discard(self._task)
+        if self._begun and not self._answering and not self.response_complete:
+            self.response_complete = True  # a task that is cancelled before its first step never takes one
             self._app.leave(self)
         self._let_go()
 
@@ -277,6 +280,7 @@ class Exchange:
         self._wire.tasks.add(self._task)
 
     async def _answer(self) -> None:
+        self._answering = True
         try:
             await self._app.answer(self)
         finally:

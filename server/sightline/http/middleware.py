@@ -1,7 +1,7 @@
 """The edge: every request gets its id, its caller and its record here, and every error its shape.
 
 Pure ASGI (a BaseHTTPMiddleware costs 237 µs a request, this a few), for all routes but the chat route, which comes by `exchange` and asks
-the edge for the same things. Routes are closed unless `OPEN` names them.
+the edge for the same things. Routes are closed unless `OPEN` names them, and `/metrics` unless only this machine reaches us.
 """
 
 import asyncio
@@ -12,16 +12,18 @@ import structlog
 
 from sightline.errors import MethodNotAllowed, SightlineError
 from sightline.http import responses
-from sightline.http.forwarded import ClientAddress
+from sightline.http.forwarded import client_address
 from sightline.limits.callers import Caller, Door
+from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Record, Recorder
 
 _log = structlog.get_logger()
 
 CHAT = "/v1/chat/completions"
-OPEN = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs"})
-ROUTES = OPEN | {CHAT, "/v1/models"}  # what may stand as a `route` label; anything else is `other`, or its prefix below
+METRICS = "/metrics"
+OPEN = frozenset({"/", "/health/live", "/health/ready", "/openapi.json", "/docs"})  # to everybody
+ROUTES = OPEN | {CHAT, METRICS, "/v1/models"}  # what may stand as a `route` label; anything else is `other`, or its prefix below
 PREFIXES = ("/v1/models/", "/v1/cache/images/", "/static/")
 CLIENT_LEFT = 499  # nginx's word for it; it is only ever seen in logs and metrics
 
@@ -40,11 +42,12 @@ class Lifecycle:
 
 
 class Edge:
-    def __init__(self, app: App, door: Door, address: ClientAddress, lifecycle: Lifecycle, metrics: Metrics, recorder: Recorder) -> None:
+    def __init__(self, app: App, door: Door, settings: Settings, lifecycle: Lifecycle, metrics: Metrics, recorder: Recorder) -> None:
         self.recorder = recorder
         self._app = app
         self._door = door
-        self._address = address
+        self._address = client_address(settings.trusted_proxies)
+        self._open = OPEN | {METRICS} if settings.serves_loopback else OPEN
         self._lifecycle = lifecycle
         metrics.in_flight_requests.set_function(lambda: lifecycle.requests)
         metrics.drain_started.set_function(lambda: lifecycle.drain_started)
@@ -78,7 +81,7 @@ class Edge:
 
     async def _respond(self, path: str, scope: Any, receive: Any, sending: "_Sending", record: Record) -> None:
         try:
-            if path not in OPEN and not path.startswith("/static/"):
+            if path not in self._open and not path.startswith("/static/"):
                 headers = scope["headers"]
                 authorization = [value for name, value in headers if name == b"authorization"]
                 forwarded = [value for name, value in headers if name == b"x-forwarded-for"]

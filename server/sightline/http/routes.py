@@ -14,7 +14,7 @@ import sightline
 from sightline.errors import InvalidRequest, MethodNotAllowed, NotFound, PermissionDenied, SightlineError
 from sightline.gateway import Gateway
 from sightline.http import openapi, responses
-from sightline.http.middleware import CHAT, Lifecycle
+from sightline.http.middleware import CHAT, METRICS, Lifecycle
 from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
 
@@ -68,12 +68,12 @@ def build(gateway: Gateway, settings: Settings, metrics: Metrics, lifecycle: Lif
     async def root() -> PlainTextResponse:
         return PlainTextResponse(f"Sightline answers at POST {CHAT}{'; the documentation is at /docs' if settings.docs else ''}.\n")
 
-    if settings.metrics_port is None:
+    if settings.metrics_port is None and (settings.serves_loopback or settings.keys_file is not None):
 
-        @app.get("/metrics", tags=["operations"], summary="Prometheus metrics", response_class=PlainTextResponse)
-        async def read_metrics() -> Response:
+        @app.get(METRICS, tags=["operations"], summary="Prometheus metrics", response_class=PlainTextResponse)
+        async def read_metrics(request: Request) -> Response:
             if not settings.serves_loopback:
-                raise NotFound("Metrics have a port of their own here: start with --metrics-port.")
+                request.scope["caller"].require("metrics")
             return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return app

@@ -9,8 +9,11 @@ from typing import Any, Self
 
 import msgspec
 
+from sightline.errors import EngineError
 from sightline.limits.masking import MaskedText, Masker
 from sightline.wire.reply import Event, Kind, Reply, Stream, Whole
+
+_ODD = "The engine's answer is not shaped like a completion, so it cannot be searched for personal data."
 
 TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 
@@ -26,8 +29,8 @@ def masked(reply: Reply, masker: Masker) -> Reply:
 def _masked_body(body: bytes, masker: Masker) -> bytes:
     completion = _decode(body)
     changed = False
-    for choice in completion.get("choices", ()):
-        for holder, field in _texts(choice.get("message") or {}):
+    for choice in _objects(completion, "choices"):
+        for holder, field in _texts(_object(choice, "message")):
             plain = masker.mask(holder[field])
             changed = changed or plain != holder[field]
             holder[field] = plain
@@ -63,8 +66,8 @@ class MaskedStream:
     def _mask(self, event: Event) -> Event:
         chunk = _decode(event.data)
         self._last = {name: value for name, value in chunk.items() if name not in {"choices", "usage"}}
-        for choice in chunk.get("choices", ()):
-            index, delta = choice.get("index", 0), choice.get("delta") or {}
+        for choice in _objects(chunk, "choices"):
+            index, delta = _index(choice, 0), _object(choice, "delta")
             for holder, field in _texts(delta):
                 tool = -1 if holder is delta else _tool_index(delta, holder)
                 text = self._open.setdefault((index, field, tool), self._masker.stream())
@@ -100,13 +103,44 @@ class MaskedStream:
 def _texts(message: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     """Where the texts of a message or delta stand: (object, field)."""
     for field in TEXTS:
-        if isinstance(message.get(field), str):
+        if _text(message, field):
             yield message, field
-    for call in message.get("tool_calls") or ():
-        function = call.get("function") or {}
-        if isinstance(function.get("arguments"), str):
+    for call in _objects(message, "tool_calls"):
+        function = _object(call, "function")
+        if _text(function, "arguments"):
             yield function, "arguments"
 
 
+# A shape that nobody here has seen could hold what must not be told: better no answer than that.
+
+
+def _objects(holder: dict[str, Any], field: str) -> list[dict[str, Any]]:
+    found = holder.get(field) or []
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise EngineError(_ODD)
+    return found
+
+
+def _object(holder: dict[str, Any], field: str) -> dict[str, Any]:
+    found = holder.get(field) or {}
+    if not isinstance(found, dict):
+        raise EngineError(_ODD)
+    return found
+
+
+def _text(holder: dict[str, Any], field: str) -> bool:
+    found = holder.get(field)
+    if found is not None and not isinstance(found, str):
+        raise EngineError(_ODD)
+    return bool(found)
+
+
+def _index(holder: dict[str, Any], default: int) -> int:
+    found = holder.get("index", default)
+    if not isinstance(found, int):
+        raise EngineError(_ODD)
+    return found
+
+
 def _tool_index(delta: dict[str, Any], function: dict[str, Any]) -> int:
-    return next(int(call.get("index", place)) for place, call in enumerate(delta["tool_calls"]) if call.get("function") is function)
+    return next(_index(call, place) for place, call in enumerate(delta["tool_calls"]) if call.get("function") is function)

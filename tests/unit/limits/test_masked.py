@@ -129,3 +129,29 @@ async def test_a_failure_passes_through_and_closing_closes() -> None:
     await opened.aclose()
 
     assert inner.closed
+
+
+ODD = {
+    "choices that are no list": {"choices": {"message": {"content": TEXT}}},
+    "a choice that is no object": {"choices": [TEXT]},
+    "a message that is a list": {"choices": [{"message": [TEXT], "delta": [TEXT]}]},
+    "content in parts": {"choices": [{"message": {"content": [{"text": TEXT}]}, "delta": {"content": [{"text": TEXT}]}}]},
+    "tool calls that are no list": {"choices": [{"message": {"tool_calls": {"a": TEXT}}, "delta": {"tool_calls": {"a": TEXT}}}]},
+    "arguments as an object": {
+        "choices": [{field: {"tool_calls": [{"function": {"arguments": {"a": TEXT}}}]} for field in ("message", "delta")}]
+    },
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+async def test_a_shape_that_cannot_be_searched_is_an_error_and_not_told(odd: dict[str, Any]) -> None:
+    data = json.dumps(odd).encode()
+    with pytest.raises(EngineError, match="personal data"):
+        masked(Whole(data), MASKER)
+    with pytest.raises(EngineError, match="personal data"):
+        await deltas([Event(Kind.DELTA, data)])
+
+
+async def test_so_is_an_index_that_is_no_number() -> None:
+    with pytest.raises(EngineError, match="personal data"):
+        await deltas([chunk({"content": TEXT}, index=["0"])])  # type: ignore[arg-type]
