@@ -21,6 +21,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # see above
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    config.option.loadscopereorder = False  # the files that take longest have few tests, and would all come last
     return ByFile(config, log)
 
 
