@@ -12,7 +12,7 @@ help: ## Show what can be made
 demo: $(VENV)/gateway.stamp ## Start engine and gateway, ask a bundled picture a question, go on serving
 	@SIGHTLINE_LOG_LEVEL=$${SIGHTLINE_LOG_LEVEL:-warning} $(BIN)/sightline up --port $(PORT) --ask
 
-test: check $(VENV)/test.stamp $(VENV)/locust.stamp programs node ## Run all tests: real vLLM, Redis and nginx included
+test: check $(VENV)/test.stamp $(VENV)/locust.stamp $(VENV)/checkov.stamp programs node ## Run all tests: real vLLM, Redis and nginx included
 	@$(BIN)/sightline engine install --cpu
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
@@ -38,7 +38,7 @@ lock: ## Pin all dependencies again (needs uv)
 	@for name in gateway:s3,encryption,otel test:test load:load; do \
 	  $(LOCK) $$([ $${name%%:*} = gateway ] || echo --constraint requirements/gateway.txt) \
 	    $$(printf -- '--extra %s ' $$(echo $${name#*:} | tr , ' ')) pyproject.toml -o requirements/$${name%%:*}.txt; done
-	@for group in locust build; do $(LOCK) --group pyproject.toml:$$group -o requirements/$$group.txt; done
+	@for group in locust checkov build; do $(LOCK) --group pyproject.toml:$$group -o requirements/$$group.txt; done
 
 programs: ## Install the programs that the tests start (Debian: redis-server, nginx, …), if they are missing
 	@deploy/programs.sh
@@ -67,6 +67,11 @@ $(VENV)/locust.stamp: requirements/locust.txt | $(VENV)/bin/python
 	@echo "installing Locust into $(VENV)/locust"
 	@$(PYTHON) -m venv $(VENV)/locust
 	@$(VENV)/locust/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@
+
+$(VENV)/checkov.stamp: requirements/checkov.txt | $(VENV)/bin/python
+	@echo "installing checkov into $(VENV)/checkov"
+	@$(PYTHON) -m venv $(VENV)/checkov
+	@$(VENV)/checkov/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@
 
 clean: ## Remove what was installed here (the engine's environment stays: see `sightline engine`)
 	@rm -rf $(VENV) clients/openai-node/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -16,6 +16,7 @@ case "${1:-}" in
 esac
 random() { head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 password=$(random)
+if [ -n "${KEYS:-}" ]; then keys=$(sed 's/^/    /' "$KEYS"); else keys='    keys: []'; fi
 cat << END
 apiVersion: v1
 kind: Secret
@@ -30,5 +31,5 @@ kind: Secret
 metadata: {name: sightline-keys, namespace: ${NAMESPACE:-sightline}}
 stringData:
   keys.yaml: |
-$(if [ -n "${KEYS:-}" ]; then sed 's/^/    /' "$KEYS"; else echo '    keys: []'; fi)
+$keys
 END

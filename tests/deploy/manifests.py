@@ -1,6 +1,5 @@
 """What `kubectl apply -k` would send for each folder of deploy/k8s, and ways to ask it questions."""
 
-import copy
 import functools
 import os
 import subprocess
@@ -21,19 +20,15 @@ ENGINES = sorted(path.name for path in (K8S / "engines").iterdir() if path.name 
 WORKLOADS = ("Deployment", "StatefulSet")
 
 
-def rendered(name: str) -> list[Object]:
-    """An overlay, or an engine with the base."""
-    return copy.deepcopy(_rendered(name))
-
-
 @functools.cache
-def _rendered(name: str) -> list[Object]:
+def rendered(name: str) -> list[Object]:
+    """An overlay, or an engine with the base. The same objects for everybody: whoever changes one copies it first."""
     if name in OVERLAYS:
         return _kustomize(K8S / "overlays" / name)
     return combined("base", f"engines/{name}")
 
 
-def combined(*resources: str, components: tuple[str, ...] = ()) -> list[Object]:
+def combined(*resources: str, components: tuple[str, ...] = (), more: Object | None = None) -> list[Object]:
     """What somebody's own overlay of these would be."""
     with tempfile.TemporaryDirectory() as folder:
         beside = {
@@ -41,7 +36,7 @@ def combined(*resources: str, components: tuple[str, ...] = ()) -> list[Object]:
             "components": [os.path.relpath(K8S / component, folder) for component in components],
             "namespace": "sightline",
         }
-        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(beside), encoding="utf-8")
+        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(beside | (more or {})), encoding="utf-8")
         return _kustomize(Path(folder))
 
 
@@ -116,7 +111,8 @@ def engines(objects: list[Object]) -> Iterator[tuple[str, Object]]:
             yield name, pod
 
 
-def secrets(*flags: str) -> dict[str, dict[str, str]]:
+def secrets(*flags: str, **environ: str) -> dict[str, dict[str, str]]:
     """The Secrets that secrets.sh prints, by name."""
-    ended = subprocess.run([K8S / "secrets.sh", *flags], capture_output=True, text=True, timeout=10, check=True)
+    given = {"PATH": os.environ["PATH"]} | environ
+    ended = subprocess.run([K8S / "secrets.sh", *flags], env=given, capture_output=True, text=True, timeout=10, check=True)
     return {found["metadata"]["name"]: found["stringData"] for found in yaml.safe_load_all(ended.stdout)}
