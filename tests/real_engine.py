@@ -1,5 +1,9 @@
 """What tests ask of a real engine: its address and key, its processes, whether it is there."""
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +25,16 @@ class RealEngine:
     pid: int
     log: Path
     client: httpx.Client
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Connections are accepted, and nothing is answered, until the block ends."""
+        server = self.server()
+        os.kill(server, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(server, signal.SIGCONT)
 
     def server(self) -> int:
         """The API server's pid: the process that vLLM's others hang below."""

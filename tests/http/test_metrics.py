@@ -1,6 +1,7 @@
 """The series of the contract are there, count what happened, and their labels stay bounded whatever callers send."""
 
 import re
+import subprocess
 
 from tests.fakes.engine import FakeEngine, Fault, Script
 from tests.serving import GatewayProcess, eventually
@@ -27,6 +28,15 @@ def test_every_series_of_the_contract_is_there(gateway: GatewayProcess) -> None:
         if f"# TYPE sightline_{name} " not in metrics and f"# TYPE sightline_{name.removesuffix('_total')} " not in metrics
     ]
     assert missing == []
+
+
+def test_prometheus_finds_nothing_to_say_about_them(gateway: GatewayProcess) -> None:
+    gateway.chat(ask(pictures=(data_uri(picture()),), stream=True))
+    shown = gateway.client.get("/metrics").text
+
+    checked = subprocess.run(["promtool", "check", "metrics"], input=shown, capture_output=True, text=True, timeout=30, check=False)
+
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
 def test_a_request_is_counted_with_its_status_model_and_tokens(gateway: GatewayProcess) -> None:

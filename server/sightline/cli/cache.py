@@ -14,6 +14,7 @@ from sightline.store.base import OperableStore, StoreError
 app = typer.Typer(no_args_is_help=True, help="Look at and clear the result cache in Redis.")
 Store = Annotated[str | None, typer.Option(help="The store's URL. Default: the setting `store`.")]
 T = TypeVar("T")
+PATIENCE = 5.0  # seconds for each look-up: no request waits for it here, and a server that a whole key space is asked of may be busy
 
 
 @app.command()
@@ -66,8 +67,10 @@ def _with_store(url: str | None, config: ConfigFile, work: Callable[[OperableSto
     if address.startswith("memory:"):
         raise SettingsError("store: memory:// lives inside the gateway's process; name a redis:// URL with --store")
 
+    patient = settings.cache.model_copy(update={"timeout": max(settings.cache.timeout, PATIENCE)})
+
     async def main() -> T:
-        opened = open_store(address, settings.cache, Metrics())
+        opened = open_store(address, patient, Metrics())
         try:
             return await work(opened, settings)
         finally:
