@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pybase64
@@ -28,10 +29,13 @@ def test_32_bodies_of_20_mb_stay_below_a_gigabyte() -> None:
         ready(gateway)
         gateway.chat(ask(pictures=()))  # so that what is loaded once is loaded
 
+        all_sent = threading.Barrier(BODIES, timeout=60)
+
         def send(number: int) -> Raw:
             with gateway.connect(60) as wire:
                 wire.sendall(head(len(before) + 8 + len(after)))
                 wire.sendall(before)
+                all_sent.wait()  # so that all of them are under way at once
                 wire.sendall(b"%08d" % number + after)
                 return read_response(wire)
 

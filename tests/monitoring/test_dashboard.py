@@ -2,8 +2,11 @@
 
 import json
 import re
+import sys
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dashboard as source
@@ -54,9 +57,12 @@ SELECTORS = sorted(selectors())
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Series]]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Series]:
+    return played(tmp_path_factory.mktemp("monitoring"))
+
+
+def played(folder: Path) -> Mapping[str, Series]:
     """What each expression gives after the scene has been played until all give something, or time is up."""
-    folder = tmp_path_factory.mktemp("monitoring")
     scene = Scene(folder)
     with Vllm() as vllm, Prometheus(folder / "prometheus", {"sightline": scene.metrics, "vllm": [vllm.address]}) as prometheus, scene:
         prometheus.sees(3)
@@ -76,7 +82,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Ser
         while time.time() - began < SEEN and missing():
             time.sleep(0.1)
         found |= {selector: prometheus.values(selector, began, time.time()) for selector in SELECTORS}
-        yield found
+        return found
 
 
 def tells(series: Series) -> bool:
@@ -117,3 +123,11 @@ def test_no_panel_lies_on_another() -> None:
         assert at["x"] + at["w"] <= 24
         assert not cells & taken, panel["title"]
         taken |= cells
+
+
+if __name__ == "__main__":  # each panel's expressions, with the largest value that they gave
+    with tempfile.TemporaryDirectory() as place:
+        series = played(Path(place))
+    for name, expr in QUERIES.items():
+        values = [value for one in series[expr].values() for value in one]
+        sys.stdout.write(f"{name}\n    {expr}\n    = {max(values, default=float('nan')):.6g} ({len(series[expr])} series)\n")
