@@ -9,7 +9,7 @@ from tests.fakes.redis_server import RedisServer
 from tests.serving import GatewayProcess
 from tests.shapes import ask, refusal
 
-Control = tuple[dict[str, Any], dict[str, str]]  # fields of the body, headers
+Control = tuple[dict[str, Any], dict[str, str] | list[tuple[str, str]]]  # fields of the body, headers
 NO_CACHE: dict[str, Control] = {
     "body": ({"cache": {"no-cache": True}}, {}),
     "header": ({}, {"cache-control": "no-cache"}),
@@ -18,6 +18,7 @@ NO_CACHE: dict[str, Control] = {
 NO_STORE: dict[str, Control] = {
     "body": ({"cache": {"no-store": True}}, {}),
     "header": ({}, {"cache-control": "private, no-store"}),
+    "in two lines": ({}, [("cache-control", "max-age=600"), ("cache-control", "no-store")]),
 }
 
 

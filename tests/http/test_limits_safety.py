@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.fakes import answer
 from tests.fakes.engine import FakeEngine, Script
 from tests.keyring import KeyRing, bearer
 from tests.serving import GatewayProcess, environment, ready
@@ -58,3 +59,19 @@ def test_answers_are_masked_in_either_form_and_kept_as_they_were(guarded: Guarde
     assert told(guarded, guarded.strict, stream=True) == ("HIT", MASKED)
     assert told(guarded, guarded.plain) == ("HIT", PERSONAL)
     assert told(guarded, guarded.plain, stream=True) == ("HIT", PERSONAL)
+
+
+def test_a_stream_that_cannot_be_masked_from_its_start_is_a_502(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has been sent by then: it is a status and not an event."""
+    usual = answer.chunks
+
+    def odd(*args: Any) -> Iterator[dict[str, Any]]:
+        first, *rest = usual(*args)
+        first["choices"][0]["delta"]["content"] = [{"type": "text", "text": PERSONAL}]
+        return iter([first, *rest])
+
+    monkeypatch.setattr(answer, "chunks", odd)
+    refused = guarded.gateway.chat(ask("who?", stream=True), headers=guarded.strict)
+
+    refusal(refused, 502, "engine_error")
+    assert "13800138000" not in refused.text

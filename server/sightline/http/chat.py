@@ -130,6 +130,8 @@ class Chat:
                     asked = time.perf_counter()
                 end = DONE
             except SightlineError as error:
+                if not exchange.response_started:  # masking may find that it cannot tell the first of it
+                    raise
                 record.code = error.code
                 end = responses.error_event(error)
             exchange.finish(end)

@@ -43,6 +43,8 @@ class Head(msgspec.Struct):
             if attribute is not None:
                 if not getattr(head, attribute):
                     setattr(head, attribute, value)
+                elif name == b"cache-control":  # a list: several lines are one (RFC 9110 §5.3)
+                    head.cache_control = b"%b, %b" % (head.cache_control or b"", value)
             elif name == b"authorization":
                 head.authorization.append(value)
             elif name == b"x-forwarded-for":
@@ -132,7 +134,6 @@ class Exchange:
         "_awaited",
         "_begun",
         "_bodies",
-        "_chunked",
         "_held",
         "_pieces",
         "_task",
@@ -169,7 +170,6 @@ class Exchange:
         self._task: asyncio.Task[None] | None = None
         self._answering = False
         self._awaited = False  # the body, within a time limit
-        self._chunked = False
 
     # ── the request ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -215,6 +215,11 @@ class Exchange:
             self._pieces.append(piece)
         if self._awaited:
             self._wire.deadline.move(self._bodies.patience)
+
+    @property
+    def ahead(self) -> int:
+        """Bytes of the body that are here before the request's turn."""
+        return 0 if self._begun else self._held
 
     @property
     def waits_for_chunks(self) -> bool:

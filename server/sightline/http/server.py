@@ -43,6 +43,7 @@ _CHAT = CHAT.encode()
 GRACE = 1.0
 _BACKLOG = 2048
 _QUEUED = 16  # requests behind one another up to which more are read
+_AHEAD = 64 * 2**10  # bytes of a body that are read before its request's turn
 _DIRECT = 32 * 2**10  # bytes of a body yet to come from which on it is read past the parser
 _FIRST = 256 * 2**10  # most bytes of room made for it before any have come
 
@@ -114,6 +115,9 @@ class Protocol(asyncio.Protocol):
         self._head: int | None = None  # bytes of a head, or of the fields after the last chunk, not complete yet; None between heads
         self._arrived = 0  # bytes of the read that is being parsed
         self._others = False  # whether a request has ended within it
+        self._within = False  # the request that came last is not whole yet
+        self._held_up = False  # the next request waits for the client to read what he has been sent
+        self._last_word: bytes | None = None  # the refusal of what is no request, for when all before it has been answered
         self._status = 400
         self._wrong = "This is not a valid HTTP/1.1 request."
         self._dated: list[tuple[bytes, bytes]] | None = None
@@ -158,11 +162,17 @@ class Protocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Until what is unsent has left, an answer waits, with its request's place and memory; of pipelined requests, any of them."""
         self._flow.pause_writing()
-        self._stalled = self.loop.call_later(self.patience, self._look, self.transport.get_write_buffer_size())
+        self._stop_looking()
+        self._watch()
 
     def resume_writing(self) -> None:
         self._flow.resume_writing()
         self._stop_looking()
+        if self.transport.is_closing():
+            self._watch()
+        elif self._held_up:
+            self._held_up = False
+            self._next()
 
     async def drain(self) -> None:
         if self._flow.write_paused:
@@ -171,7 +181,7 @@ class Protocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """The server drains: this connection ends with what is under way on it."""
         if self._cycle is None or self._cycle.response_complete:
-            self.transport.close()
+            self._close()
         else:
             self._cycle.keep_alive = False  # of requests behind one another the last closes
 
@@ -183,19 +193,36 @@ class Protocol(asyncio.Protocol):
         return self._date
 
     def on_response_complete(self) -> None:
-        """The next request's turn, or a rest."""
         self._state.total_requests += 1
         if self.transport.is_closing():
+            self._watch()
+        else:
+            self._next()
+
+    def _next(self) -> None:
+        """The next request's turn; where there is none, the last word, or a rest."""
+        if self._flow.write_paused:
+            self._hold_up()
             return
-        if len(self._pipeline) < _QUEUED:  # while nothing is read, nobody hears that the client has left
+        if self._may_read():  # while nothing is read, nobody hears that the client has left
             self._flow.resume_reading()
         if self._pipeline:
             # Not from here: a refused request is answered as it begins, and hundreds behind one another would nest.
             self.loop.call_soon(self._begin_next)
-            return
-        self._idle_since = self.loop.time()
-        if self._idle is None:
-            self._idle = self.loop.call_later(self._config.timeout_keep_alive, self._rested)
+        elif self._last_word is not None:
+            self._say_last()
+        else:
+            self._idle_since = self.loop.time()
+            if self._idle is None:
+                self._idle = self.loop.call_later(self._config.timeout_keep_alive, self._rested)
+
+    def _hold_up(self) -> None:
+        """Nothing more is read or answered until the client has read: else each request would add its answer to what is unsent."""
+        self._held_up = True
+        self._flow.pause_reading()
+
+    def _may_read(self) -> bool:
+        return len(self._pipeline) < _QUEUED and not self._held_up and self._last_word is None
 
     def _rested(self) -> None:
         """Closes a connection on which nothing has come for the whole time since the last answer, else looks again when that could be."""
@@ -204,13 +231,23 @@ class Protocol(asyncio.Protocol):
             return
         end = self._idle_since + self._config.timeout_keep_alive
         if self.loop.time() >= end:
-            self.transport.close()
+            self._close()
         else:
             self._idle = self.loop.call_at(end, self._rested)
 
     def _stood_still(self) -> None:
         if isinstance(self._cycle, Exchange):
             self._cycle.stood_still()
+
+    def _close(self) -> None:
+        """Once all is sent; and without that when the client does not take it."""
+        self.transport.close()
+        self._watch()
+
+    def _watch(self) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent and self._stalled is None:
+            self._stalled = self.loop.call_later(self.patience, self._look, unsent)
 
     def _look(self, unsent: int) -> None:
         left = self.transport.get_write_buffer_size()
@@ -227,6 +264,8 @@ class Protocol(asyncio.Protocol):
     # ── what comes ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def data_received(self, data: bytes) -> None:
+        if self._last_word is not None:
+            return
         self._arrived = len(data)
         self._others = False
         try:
@@ -251,7 +290,7 @@ class Protocol(asyncio.Protocol):
                 self._refuse_head()
 
     def _go_on(self) -> None:
-        if not self._pipeline:
+        if self._may_read():
             self._flow.resume_reading()
 
     def on_message_begin(self) -> None:
@@ -268,7 +307,7 @@ class Protocol(asyncio.Protocol):
         self._size += len(name) + len(value)
         if name == b"host":
             self._hosts += 1
-        self._headers.append((name, value))
+        self._headers.append((name, value.rstrip(b" \t")))  # the parser takes off what stands before it (RFC 9112 §5.1)
 
     def on_headers_complete(self) -> None:
         self._head = None
@@ -296,12 +335,17 @@ class Protocol(asyncio.Protocol):
             else self._asgi(method.decode("ascii"), path, query, keep_alive=keep_alive)
         )
         self._headers = []  # fields after the body are no part of the request (RFC 9110 §6.5.1)
+        self._within = True
         before, self._cycle = self._cycle, cycle
-        if before is None or before.response_complete:
+        answered = before is None or before.response_complete
+        if answered and not self._flow.write_paused:
             self._begin(cycle)
-        else:
+            return
+        self._pipeline.appendleft(cycle)
+        if answered:
+            self._hold_up()
+        elif len(self._pipeline) >= _QUEUED:
             self._flow.pause_reading()
-            self._pipeline.appendleft(cycle)
 
     def on_chunk_header(self) -> None:
         """A chunk begins; if it is the last, fields may follow without end. What stood before it in this read is not counted."""
@@ -312,6 +356,8 @@ class Protocol(asyncio.Protocol):
         cycle = self._cycle
         if isinstance(cycle, Exchange):
             cycle.take(body)
+            if cycle.ahead > _AHEAD:
+                self._flow.pause_reading()
         elif cycle is not None and not cycle.response_complete:
             cycle.body += body
             if len(cycle.body) > HIGH_WATER_LIMIT:
@@ -321,6 +367,7 @@ class Protocol(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._head = None
         self._others = True
+        self._within = False
         cycle = self._cycle
         if isinstance(cycle, Exchange):
             cycle.end()
@@ -329,7 +376,9 @@ class Protocol(asyncio.Protocol):
             cycle.message_event.set()
 
     def _begin_next(self) -> None:
-        if self._pipeline:
+        if self._pipeline and self._flow.write_paused:
+            self._hold_up()
+        elif self._pipeline:
             self._begin(self._pipeline.pop())
 
     def _begin(self, cycle: Exchange | RequestResponseCycle) -> None:
@@ -373,6 +422,7 @@ class Protocol(asyncio.Protocol):
 
     def filled(self) -> None:
         """The body that was read past the parser is over: what follows is a request of its own."""
+        self._within = False
         self._parser = self._new_parser()
         self.transport.set_protocol(self)
 
@@ -389,15 +439,27 @@ class Protocol(asyncio.Protocol):
         self._refuse(InvalidRequest(text), self._status)
 
     def _refuse(self, error: SightlineError, status: int) -> None:
-        """Says so on the wire, since no request has come for anybody to answer, and closes."""
+        """Says so on the wire, since no request has come for anybody to answer, and closes; all that came before is answered first."""
         _, headers, body = responses.render(error)
         headers += [
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
             (b"x-request-id", responses.request_id(b"").encode()),
         ]
-        self.transport.write(STATUS_LINE[status] + responses.lines(headers) + b"\r\n" + body)
-        self.transport.close()
+        self._last_word = STATUS_LINE[status] + responses.lines(headers) + b"\r\n" + body
+        broken = self._cycle if self._within else None  # the request whose body it was: this is what it is told
+        if broken is not None and broken in self._pipeline:
+            self._pipeline.remove(broken)
+            if isinstance(broken, Exchange):
+                broken.lose()
+        if self._pipeline or not (self._current is None or self._current is broken or self._current.response_complete):
+            self._flow.pause_reading()
+        else:
+            self._say_last()
+
+    def _say_last(self) -> None:
+        self.transport.write(self._last_word or b"")
+        self._close()
 
 
 class _NoRequest(ValueError):

@@ -16,6 +16,11 @@ from sightline.wire.reply import Event, Kind, Reply, Stream, Whole
 _ODD = "The engine's answer is not shaped like a completion, so it cannot be searched for personal data."
 
 TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
+_MESSAGE = frozenset({*TEXTS, "role", "tool_calls"})  # what a message or delta may hold; anything else could be a text too
+_CALL = frozenset({"index", "id", "type", "function"})
+_FUNCTION = frozenset({"name", "arguments"})
+_CHOICE = frozenset({"index", "message", "delta", "finish_reason", "stop_reason", "logprobs", "token_ids"})
+_SPELT = ("logprobs", "token_ids")  # what spells the text out in another way
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -34,8 +39,7 @@ def _masked_body(body: bytes, masker: Masker) -> bytes:
             plain = masker.mask(holder[field])
             changed = changed or plain != holder[field]
             holder[field] = plain
-        changed = changed or choice.get("logprobs") is not None
-        choice["logprobs"] = None
+        changed = _unspelt(choice) or changed
     return _encode(completion) if changed else body
 
 
@@ -72,8 +76,7 @@ class MaskedStream:
                 tool = -1 if holder is delta else _tool_index(delta, holder)
                 text = self._open.setdefault((index, field, tool), self._masker.stream())
                 holder[field] = text.feed(holder[field])
-            if choice.get("logprobs") is not None:
-                choice["logprobs"] = None
+            _unspelt(choice)
             if choice.get("finish_reason") is not None:
                 choice["delta"] = delta
                 self._finish(index, delta)
@@ -102,16 +105,33 @@ class MaskedStream:
 
 def _texts(message: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     """Where the texts of a message or delta stand: (object, field)."""
+    _require_known(message, _MESSAGE)
     for field in TEXTS:
         if _text(message, field):
             yield message, field
     for call in _objects(message, "tool_calls"):
         function = _object(call, "function")
+        _require_known(call, _CALL)
+        _require_known(function, _FUNCTION)
         if _text(function, "arguments"):
             yield function, "arguments"
 
 
 # A shape that nobody here has seen could hold what must not be told: better no answer than that.
+
+
+def _unspelt(choice: dict[str, Any]) -> bool:
+    """Takes out what spells the text out besides; whether there was any."""
+    _require_known(choice, _CHOICE)
+    told = [name for name in _SPELT if choice.get(name) is not None]
+    for name in told:
+        choice[name] = None
+    return bool(told)
+
+
+def _require_known(holder: dict[str, Any], known: frozenset[str]) -> None:
+    if any(value and name not in known for name, value in holder.items()):
+        raise EngineError(_ODD)
 
 
 def _objects(holder: dict[str, Any], field: str) -> list[dict[str, Any]]:

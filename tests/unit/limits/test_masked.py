@@ -57,10 +57,16 @@ def test_a_whole_answer_without_personal_data_is_the_same_byte_for_byte() -> Non
     assert masked(reply, MASKER) == reply
 
 
-def test_log_probabilities_do_not_spell_it_out() -> None:
-    found = body(masked(Whole(whole({"content": "x"}, logprobs={"content": [{"token": "13812345678"}]})), MASKER))
+@pytest.mark.parametrize(
+    "spelt", [{"logprobs": {"content": [{"token": "13812345678"}]}}, {"token_ids": [1, 3, 8]}], ids=lambda one: next(iter(one))
+)
+async def test_nothing_spells_it_out(spelt: dict[str, Any]) -> None:
+    (name,) = spelt
+    found = body(masked(Whole(whole({"content": "x"}, **spelt)), MASKER))
+    (streamed,) = await deltas([chunk({"content": "x"}, "stop", **spelt)])
 
-    assert found["choices"][0]["logprobs"] is None
+    assert found["choices"][0][name] is None
+    assert streamed[name] is None
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -137,6 +143,9 @@ ODD = {
     "a message that is a list": {"choices": [{"message": [TEXT], "delta": [TEXT]}]},
     "content in parts": {"choices": [{"message": {"content": [{"text": TEXT}]}, "delta": {"content": [{"text": TEXT}]}}]},
     "tool calls that are no list": {"choices": [{"message": {"tool_calls": {"a": TEXT}}, "delta": {"tool_calls": {"a": TEXT}}}]},
+    "a text where none is known": {"choices": [{"message": {"annotations": [TEXT]}, "delta": {"annotations": [TEXT]}}]},
+    "a choice with more": {"choices": [{"text": TEXT, "message": {}, "delta": {}}]},
+    "a call of another kind": {"choices": [{field: {"tool_calls": [{"custom": {"input": TEXT}}]} for field in ("message", "delta")}]},
     "arguments as an object": {
         "choices": [{field: {"tool_calls": [{"function": {"arguments": {"a": TEXT}}}]} for field in ("message", "delta")}]
     },
