@@ -10,6 +10,7 @@ import pytest
 import synthesise
 
 Run = Callable[..., tuple[int, str, str]]
+NOWHERE = "http://127.0.0.1:1"
 RECIPES = Path(__file__).parents[3] / "deploy/engine/recipes"
 
 
@@ -86,6 +87,8 @@ def test_what_would_be_quantised(run: Run, examples: Path, tmp_path: Path, words
         pytest.param("finetune", ["M", "X", "out", "--rank", "0"], "--rank", id="a rank of nothing"),
         pytest.param("quantise", ["M", "out", "--scheme", "awq"], "--examples", id="nothing to calibrate on"),
         pytest.param("quantise", ["M", "out", "--scheme", "gptq"], "--scheme", id="an unknown scheme"),
+        pytest.param("score", ["none.jsonl", "--url", NOWHERE, "--model", "M"], "none.jsonl", id="nothing to measure with"),
+        pytest.param("score", ["X", "--url", NOWHERE, "--model", "M", "--limit", "1"], "refused", id="no gateway there"),
         pytest.param("synthesise", ["out", "--pictures", "3"], "--pictures", id="too few to hold one out"),
     ],
 )
