@@ -69,7 +69,9 @@ def test_what_would_be_taught(run: Run, examples: Path, tmp_path: Path, words: l
     [
         pytest.param(["--scheme", "fp8"], "M as FP8_DYNAMIC, calibrated on 0 of 0 examples", id="FP8"),
         pytest.param(["--scheme", "int8", "--examples", "X"], "M as W8A8, calibrated on 180 of 180 examples", id="INT8"),
-        pytest.param(["--scheme", "awq", "--examples", "X", "--samples", "50"], "M as W4A16, calibrated on 50 of 180 examples", id="AWQ"),
+        pytest.param(
+            ["--scheme", "awq", "--examples", "X", "--samples", "50"], "M as W4A16_ASYM, calibrated on 50 of 180 examples", id="AWQ"
+        ),
     ],
 )
 def test_what_would_be_quantised(run: Run, examples: Path, tmp_path: Path, words: list[str], says: str) -> None:
