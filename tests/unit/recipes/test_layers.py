@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from finetune import TARGETS
+from finetune import EXACT, TARGETS
 from quantise import IGNORED, LANGUAGE
 
 LANGUAGE_LAYERS = [
@@ -30,12 +30,14 @@ def test_language_layers_are_taught_and_quantised(name: str) -> None:
     assert re.fullmatch(TARGETS, name)
     assert not _left_exact(name)
     assert re.match(LANGUAGE.removeprefix("re:"), name)
+    assert not name.startswith(tuple(EXACT))
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_all_others_stay_as_they_are(name: str) -> None:
     assert not re.fullmatch(TARGETS, name)
     assert _left_exact(name)
+    assert name.startswith(tuple(EXACT)) == ("language_model" not in name)
 
 
 def _left_exact(name: str) -> bool:
