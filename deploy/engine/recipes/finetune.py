@@ -22,6 +22,8 @@ from inspection import Example, WrongExample, load
 # The language model's own linear layers, as transformers names them in the Qwen-VL, GLM-V and InternVL families. Experts of a
 # mixture are not among them: few tools can train those, and vLLM cannot serve all.
 TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down|gate_up)_proj)"
+# What QLoRA leaves in 16 bits, by the beginnings of names: transformers compares from there, so that "visual" alone would leave nothing.
+EXACT = ["lm_head", "model.visual", "model.vision_tower", "model.multi_modal_projector"]
 IGNORED = -100  # the label of what is not learnt, by torch's convention
 
 
@@ -86,7 +88,7 @@ def teach(course: Course, examples: Sequence[Example]) -> None:
     four_bits = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=exact,
         # Vision and output stay exact: they are a small part of the weights and most of what is lost.
-        llm_int8_skip_modules=["lm_head", "visual", "vision_tower", "multi_modal_projector"],
+        llm_int8_skip_modules=EXACT,
     )  # fmt: skip
     options: dict[str, Any] = {"quantization_config": four_bits} if course.qlora else {}
     model = AutoModelForImageTextToText.from_pretrained(course.model, dtype=exact, device_map="auto" if on_gpu else None, **options)

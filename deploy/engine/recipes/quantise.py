@@ -11,6 +11,7 @@ first to suffer. `--dry-run` checks the examples and says what would be done, wi
 """
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 from inspection import Example, WrongExample, load
 
-SCHEMES = {"fp8": "FP8_DYNAMIC", "int8": "W8A8", "awq": "W4A16"}  # compressed-tensors' names
+SCHEMES = {"fp8": "FP8_DYNAMIC", "int8": "W8A8", "awq": "W4A16_ASYM"}  # compressed-tensors' names
 NEED_EXAMPLES = ("int8", "awq")
 LANGUAGE = "re:.*language_model.layers.*"
 IGNORED = ["re:.*lm_head", "re:.*visual.*", "re:.*vision_tower.*", "re:.*multi_modal_projector.*", "re:.*mlp.gate$"]
@@ -49,6 +50,7 @@ def quantise(name: str, out: Path, scheme: str, examples: list[Example]) -> None
     import torch
     from finetune import Collator
     from llmcompressor import oneshot
+    from llmcompressor.pipelines.cache import IntermediatesCache
     from torch.utils.data import DataLoader
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -61,9 +63,24 @@ def quantise(name: str, out: Path, scheme: str, examples: list[Example]) -> None
         rows = [{"picture": str(one.picture), "question": one.question, "said": one.said} for one in examples]
         pictures = [{key: value for key, value in make([row]).items() if key != "labels"} for row in rows]
         options = {"dataset": DataLoader(pictures, batch_size=None), "num_calibration_samples": len(rows)}
+    if not on_gpu:
+        # llm-compressor's AWQ pins its inputs in memory for an accelerator, and torch raises where there is none.
+        IntermediatesCache.pin_memory = lambda *_, **__: None
     oneshot(model=model, recipe=recipe(scheme, model), processor=processor, **options)
     model.save_pretrained(out, save_compressed=True)
     processor.save_pretrained(out)
+    leave_exact(out / "config.json")
+
+
+def leave_exact(config: Path) -> None:
+    """Says by pattern, too, which layers of a checkpoint are exact.
+
+    llm-compressor names each as transformers does; vLLM names some otherwise (GLM's `visual…attn.qkv` is its `visual…attn.qkv_proj`,
+    gate and up projection are one), takes those for quantised, and ends at the first picture or at the start.
+    """
+    told = json.loads(config.read_text(encoding="utf-8"))
+    told["quantization_config"]["ignore"] = [*IGNORED, *told["quantization_config"]["ignore"]]
+    config.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:

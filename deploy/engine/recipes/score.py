@@ -9,13 +9,14 @@ how well the boxes lie (intersection over union, of the defects that were found)
 import argparse
 import base64
 import json
+import sys
 import urllib.request
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from inspection import Example, Verdict, load, overlap
+from inspection import Example, Verdict, WrongExample, load, overlap
 
 MEDIA = {".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
@@ -94,9 +95,13 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=0, help="ask about the first N examples only")
     parser.add_argument("--concurrency", type=int, default=8)
     arguments = parser.parse_args()
-    examples = load(arguments.examples)[: arguments.limit or None]
-    with ThreadPoolExecutor(arguments.concurrency) as threads:
-        said = list(threads.map(lambda one: ask(arguments.url, arguments.model, arguments.key, one), examples))
+    try:
+        examples = load(arguments.examples)[: arguments.limit or None]
+        with ThreadPoolExecutor(arguments.concurrency) as threads:
+            said = list(threads.map(lambda one: ask(arguments.url, arguments.model, arguments.key, one), examples))
+    except (WrongExample, OSError) as error:  # of the file, or of the gateway: urllib's errors are OSErrors
+        print(f"score: {error}", file=sys.stderr)
+        sys.exit(2)
     print(json.dumps({"model": arguments.model, **asdict(tally(zip(examples, said, strict=True)))}, indent=1))
 
 

@@ -10,6 +10,7 @@ import pytest
 import synthesise
 
 Run = Callable[..., tuple[int, str, str]]
+NOWHERE = "http://127.0.0.1:1"
 RECIPES = Path(__file__).parents[3] / "deploy/engine/recipes"
 
 
@@ -68,7 +69,9 @@ def test_what_would_be_taught(run: Run, examples: Path, tmp_path: Path, words: l
     [
         pytest.param(["--scheme", "fp8"], "M as FP8_DYNAMIC, calibrated on 0 of 0 examples", id="FP8"),
         pytest.param(["--scheme", "int8", "--examples", "X"], "M as W8A8, calibrated on 180 of 180 examples", id="INT8"),
-        pytest.param(["--scheme", "awq", "--examples", "X", "--samples", "50"], "M as W4A16, calibrated on 50 of 180 examples", id="AWQ"),
+        pytest.param(
+            ["--scheme", "awq", "--examples", "X", "--samples", "50"], "M as W4A16_ASYM, calibrated on 50 of 180 examples", id="AWQ"
+        ),
     ],
 )
 def test_what_would_be_quantised(run: Run, examples: Path, tmp_path: Path, words: list[str], says: str) -> None:
@@ -86,6 +89,8 @@ def test_what_would_be_quantised(run: Run, examples: Path, tmp_path: Path, words
         pytest.param("finetune", ["M", "X", "out", "--rank", "0"], "--rank", id="a rank of nothing"),
         pytest.param("quantise", ["M", "out", "--scheme", "awq"], "--examples", id="nothing to calibrate on"),
         pytest.param("quantise", ["M", "out", "--scheme", "gptq"], "--scheme", id="an unknown scheme"),
+        pytest.param("score", ["none.jsonl", "--url", NOWHERE, "--model", "M"], "none.jsonl", id="nothing to measure with"),
+        pytest.param("score", ["X", "--url", NOWHERE, "--model", "M", "--limit", "1"], "refused", id="no gateway there"),
         pytest.param("synthesise", ["out", "--pictures", "3"], "--pictures", id="too few to hold one out"),
     ],
 )
