@@ -73,5 +73,5 @@ def test_a_stream_that_cannot_be_masked_from_its_start_is_a_502(guarded: Guarded
     monkeypatch.setattr(answer, "chunks", odd)
     refused = guarded.gateway.chat(ask("who?", stream=True), headers=guarded.strict)
 
-    refusal(refused, 502, "engine_error")
+    refusal(refused, 502, "engine_error", "server_error")
     assert "13800138000" not in refused.text
