@@ -140,8 +140,10 @@ def lines() -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=["scrape", "lines"], help="default: both")
+    parser.add_argument("parts", nargs="*", help="scrape, lines. Default: both")
     parts = parser.parse_args().parts or ["scrape", "lines"]
+    if set(parts) - {"scrape", "lines"}:
+        parser.error(f"parts are scrape and lines, not {' '.join(parts)}")
     kept = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
     found = kept | {part: {"scrape": scrape, "lines": lines}[part]() for part in parts} | {"machine": report.machine()}
     RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
