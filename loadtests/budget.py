@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from loadtests import rig
 from loadtests.bench import report
 from loadtests.bench.meter import CONNECTIONS, Gateway, Meter, Seconds
-from loadtests.bench.programs import GATEWAY, HARNESS, Invalid, Program, on_core
+from loadtests.bench.programs import GATEWAY, HARNESS, Invalid, Program, first, on_core
 
 HERE = Path(__file__).resolve().parent
 BUDGET, YARDSTICK = HERE / "budget.json", HERE / "bench/yardstick.py"
@@ -130,7 +130,8 @@ class Yardstick:
 
     def __init__(self) -> None:
         with on_core(GATEWAY):
-            self._popen = subprocess.Popen([sys.executable, str(YARDSTICK)], stdout=subprocess.PIPE, text=True)
+            self._popen = subprocess.Popen([sys.executable, str(YARDSTICK)], stdout=subprocess.PIPE, text=True, start_new_session=True)
+        first(self._popen.pid)  # as the gateway, or it would have what that leaves
         self._marks: list[tuple[float, int, int]] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

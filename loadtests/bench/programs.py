@@ -45,8 +45,7 @@ class Program:
                 start_new_session=True,
                 env=kept | dict(command.environ),
             )
-        with contextlib.suppress(OSError):  # beside other work on the machine: as far as it lets us, go first
-            Path(f"/proc/{self.popen.pid}/autogroup").write_text("-10", encoding="ascii")
+        first(self.popen.pid)
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +85,12 @@ class Program:
 
     def tail(self) -> str:
         return "\n".join(line[:300] for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
+
+
+def first(pid: int) -> None:
+    """Lets the session of `pid` go before other work on the machine, as far as that lets us."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text("-10", encoding="ascii")
 
 
 @contextlib.contextmanager
