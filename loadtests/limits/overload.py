@@ -39,6 +39,7 @@ class Wire:
     idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = field(default_factory=list)
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        self.idle = [one for one in self.idle if not one[0].at_eof()]  # servers close what has rested for long
         reader, writer = self.idle.pop() if self.idle else await asyncio.open_connection(self.host, self.port)
         head = f"{method} {path} HTTP/1.1\r\nhost: {self.host}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
