@@ -72,6 +72,19 @@ def test_an_old_client_without_host_is_served(gateway: GatewayProcess) -> None:
     assert gateway.raw(b"GET /health/live HTTP/1.0\r\n\r\n").status == 200
 
 
+def test_an_old_client_gets_a_stream_without_chunks(gateway: GatewayProcess) -> None:
+    """It knows no transfer codings (RFC 9112 §6.1): the stream ends with the connection."""
+    body = json.dumps(ask(stream=True)).encode()
+    with gateway.connect() as wire:
+        wire.sendall(head(len(body)).replace(b"HTTP/1.1", b"HTTP/1.0") + body)
+        lines, _, told = b"".join(iter(lambda: wire.recv(65536), b"")).partition(b"\r\n\r\n")
+
+    assert b"transfer-encoding" not in lines.lower()
+    assert b"connection: close" in lines.lower()
+    assert told.startswith(b"data: {")
+    assert told.endswith(b"data: [DONE]\n\n")
+
+
 def test_requests_one_after_the_other_on_one_connection_are_answered_in_order(gateway: GatewayProcess) -> None:
     with gateway.connect() as wire:
         wire.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -134,6 +134,7 @@ class Exchange:
         "_awaited",
         "_begun",
         "_bodies",
+        "_chunked",
         "_held",
         "_pieces",
         "_task",
@@ -150,10 +151,12 @@ class Exchange:
         "response_started",
     )  # fmt: skip
 
-    def __init__(self, app: App, wire: Wire, head: Head, peer: str, *, keep_alive: bool) -> None:
+    def __init__(self, app: App, wire: Wire, head: Head, peer: str, *, keep_alive: bool, chunked: bool = True) -> None:
+        """`chunked`: whether the client knows chunks; one of HTTP/1.0 does not, and reads until the connection ends."""
         self.head = head
         self.peer = peer
         self.keep_alive = keep_alive
+        self._chunked = chunked
         self.response_started = False
         self.response_complete = False
         self.lost = False
@@ -333,21 +336,22 @@ class Exchange:
         if self.lost:
             return
         self.response_started = True
-        head = b"%b%b%b%btransfer-encoding: chunked\r\n\r\n" % (STATUS_LINE[status], self._wire.default_lines(), lines, self._ending())
-        self._wire.transport.write(head + _chunk(data))
+        framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+        head = b"%b%b%b%b%b\r\n" % (STATUS_LINE[status], self._wire.default_lines(), lines, self._ending(), framing)
+        self._wire.transport.write(head + self._framed(data))
 
     async def send(self, data: bytes) -> None:
         """More of it. Waits while the client does not read."""
         if self.lost:
             return
-        self._wire.transport.write(_chunk(data))
+        self._wire.transport.write(self._framed(data))
         await self._wire.drain()
 
     def finish(self, data: bytes) -> None:
         """The last of it."""
         if self.lost:
             return
-        self._wire.transport.write(b"%b0\r\n\r\n" % _chunk(data))
+        self._wire.transport.write(b"%b0\r\n\r\n" % self._framed(data) if self._chunked else data)
         self._complete()
 
     def abort(self) -> None:
@@ -355,6 +359,9 @@ class Exchange:
         self.response_complete = True
         if not self.lost:
             self._wire.transport.abort()
+
+    def _framed(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if data and self._chunked else data
 
     def _ending(self) -> bytes:
         if self._wire.lifecycle.draining:  # so that a proxy's idle connections are gone before the listener is
@@ -366,7 +373,3 @@ class Exchange:
         if not self.keep_alive:
             self._wire.transport.close()
         self._wire.on_response_complete()
-
-
-def _chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""

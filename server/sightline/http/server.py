@@ -330,7 +330,7 @@ class Protocol(asyncio.Protocol):
         if old:
             head.expect = b""  # RFC 9110 §10.1.1
         cycle = (
-            Exchange(self.app, self, head, self._peer, keep_alive=keep_alive)
+            Exchange(self.app, self, head, self._peer, keep_alive=keep_alive, chunked=not old)
             if path == CHAT and method == b"POST"
             else self._asgi(method.decode("ascii"), path, query, keep_alive=keep_alive)
         )
