@@ -15,7 +15,7 @@ from sightline.settings import Limits
 CLASSES: tuple[Priority, ...] = ("high", "normal", "low")
 FIRST, CEILING = 16, 1024  # places that an adaptive limit begins with, and never exceeds unless told otherwise
 PATIENCE = 0.2  # of the fastest answer's time: a longer wait would spoil the latency that the limit protects
-LONGEST = 0.045  # seconds: with the way in and out a refusal takes 50 ms; engines with an adaptive limit have enough to do meanwhile
+LONGEST = 0.047  # seconds: with the way in and out a refusal takes 50 ms; engines with an adaptive limit have enough to do meanwhile
 
 Waiting = asyncio.Future[None]
 
