@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -26,6 +27,8 @@ def ask(
 ) -> None:
     """Ask a gateway about a picture; the answer is printed as it comes."""
     url = url.rstrip("/")
+    if not urlsplit(url).path:  # as `curl` and browsers are told it
+        url += "/v1"
     content = [{"type": "image_url", "image_url": {"url": _picture(picture)}}, {"type": "text", "text": question}]
     body = {
         "model": model or _first_model(url, key),
