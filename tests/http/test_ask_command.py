@@ -24,7 +24,7 @@ def test_the_answer_is_printed(gateway: GatewayProcess, engine: FakeEngine, tmp_
         0,
         expected,
         "",
-    )  # the last one counts; without /v1 it is meant all the same
+    )  # the last --url counts
 
 
 def test_what_the_gateway_refuses_is_told_in_its_words(gateway: GatewayProcess, tmp_path: Path) -> None:
