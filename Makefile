@@ -63,15 +63,11 @@ $(VENV)/test.stamp: requirements/test.txt $(VENV)/gateway.stamp
 $(VENV)/load.stamp: requirements/load.txt $(VENV)/gateway.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@
 
-$(VENV)/locust.stamp: requirements/locust.txt | $(VENV)/bin/python
-	@echo "installing Locust into $(VENV)/locust"
-	@$(PYTHON) -m venv $(VENV)/locust
-	@$(VENV)/locust/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@
-
-$(VENV)/checkov.stamp: requirements/checkov.txt | $(VENV)/bin/python
-	@echo "installing checkov into $(VENV)/checkov"
-	@$(PYTHON) -m venv $(VENV)/checkov
-	@$(VENV)/checkov/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@
+# In environments of their own, beside ours.
+$(VENV)/locust.stamp $(VENV)/checkov.stamp: $(VENV)/%.stamp: requirements/%.txt | $(VENV)/bin/python
+	@echo "installing $* into $(VENV)/$*"
+	@$(PYTHON) -m venv $(VENV)/$*
+	@$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@
 
 clean: ## Remove what was installed here (the engine's environment stays: see `sightline engine`)
 	@rm -rf $(VENV) clients/openai-node/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -39,9 +39,9 @@ def measured(rounds: int, seconds: float) -> dict[str, list[float]]:
         meter = Meter(stands.kit, Seconds(seconds, seconds, seconds))
         whole = Gateway("whole", stands.port, stands.engine, stands.gateway, caches=True, headers=stands.headers)
         gateways = {"whole": whole}
-        for name, settings in (("untold", {}), ("open", {"KEYS_FILE": ""})):
+        for name in ("untold", "open"):
             place = peers.Place(free_port(), stands.engine, stands.redis, 0, stands.kit.folder(f"shares-{name}"), stands.kit.venv)
-            peer = peers.sightline(place, **settings)
+            peer = peers.sightline(place)
             command = peer.command
             if name == "untold":
                 words = command.arguments[command.arguments.index("serve") :]

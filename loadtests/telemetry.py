@@ -138,14 +138,17 @@ def lines() -> dict[str, Any]:
     return found
 
 
+PARTS = {"scrape": scrape, "lines": lines}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help="scrape, lines. Default: both")
-    parts = parser.parse_args().parts or ["scrape", "lines"]
-    if set(parts) - {"scrape", "lines"}:
-        parser.error(f"parts are scrape and lines, not {' '.join(parts)}")
+    parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}. Default: both")
+    parts = parser.parse_args().parts or list(PARTS)
+    if set(parts) - set(PARTS):
+        parser.error(f"parts are {' and '.join(PARTS)}, not {' '.join(parts)}")
     kept = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
-    found = kept | {part: {"scrape": scrape, "lines": lines}[part]() for part in parts} | {"machine": report.machine()}
+    found = kept | {part: PARTS[part]() for part in parts} | {"machine": report.machine()}
     RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps({part: found[part] for part in parts}, indent=1))
     return 0

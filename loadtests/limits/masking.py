@@ -12,6 +12,7 @@ import random
 import statistics
 import sys
 import time
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,12 +48,7 @@ def taken(name: str) -> int:
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    best = float("inf")
-    for _ in range(5):
-        began = time.process_time()
-        work()
-        best = min(best, time.process_time() - began)
-    return round(best * 1e3, 2)
+    return round(min(timeit.repeat(work, timer=time.process_time, repeat=5, number=1)) * 1e3, 2)
 
 
 def costs(piece: str) -> dict[str, float]:
