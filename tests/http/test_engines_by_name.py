@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from tests.exposition import exposed
 from tests.fakes.engine import FakeEngine, Script
+from tests.fakes.pouring import Reader
 from tests.fakes.until import until
 from tests.serving import GatewayProcess, environment, eventually
 from tests.shapes import ask
@@ -98,10 +99,11 @@ async def test_who_disappears_finishes_what_it_has_begun(engines: list[FakeEngin
     async with name.followed("127.0.0.1"):
         answered = await name.ask(stream=True)
         assert not isinstance(answered.reply, Whole)
-        events = [*await anext(aiter(answered.reply))]
+        reader = Reader(answered.reply)
+        events = [*await reader.read()]
         await name.becomes("127.0.0.2")
         assert len(events) < 20
-        events += [event async for batch in answered.reply for event in batch]
+        events += await reader.rest()
     assert len(events) > 40
     assert events[-1].kind is Kind.USAGE
 

@@ -12,7 +12,7 @@ share a second flight in their own mode.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol, Self
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -20,7 +20,7 @@ import structlog
 from sightline.answers.flight import Flight, Place
 from sightline.errors import EngineError, Unavailable
 from sightline.wire.folding import NotExpandable, expand
-from sightline.wire.reply import Event, Reply, Told, Whole
+from sightline.wire.reply import Reply, Sink, Told, Whole
 
 Call = Callable[[], Awaitable[Reply]]
 Landed = Callable[[bytes], bool]
@@ -160,7 +160,7 @@ class Ride:
                 completion = await self._flight.whole()
                 self.leave()
                 return Whole(completion) if completion is not None else await self._change_flight()
-            await self._flight.batch(0)
+            await self._flight.first()
             if self._flight.begun or self._flight.completion is None:
                 return self
             completion = self._flight.completion
@@ -177,21 +177,11 @@ class Ride:
         """Gives the place up; may be called again."""
         self._flights.leave(self._flight, self._place)
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> tuple[Event, ...]:
-        position = self._place.position or 0
+    async def pour(self, into: Sink) -> None:
         try:
-            events = await self._flight.batch(position)
-        except BaseException:
+            await self._flight.follow(self._place, into)
+        finally:
             self.leave()
-            raise
-        if events is None:
-            self.leave()
-            raise StopAsyncIteration
-        self._place.position = position + 1
-        return events
 
     async def aclose(self) -> None:
         self.leave()

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -17,7 +17,7 @@ from sightline.engines.connection import BrokenAnswer, CannotConnect, Connector,
 from sightline.errors import EngineError, EngineRefused, EngineTimeout, RateLimited, SightlineError, Unavailable
 from sightline.settings import Timeouts
 from sightline.wire import sse
-from sightline.wire.reply import Event, Reply, Whole
+from sightline.wire.reply import Batch, Event, Pause, Reply, Sink, Whole
 
 MAX_ANSWER_BYTES = 16 * 2**20
 _LINGER = 5.0  # seconds an engine may leave a response open after its [DONE]
@@ -117,69 +117,95 @@ class Client:
 
 
 class EngineStream:
-    """An open streamed answer: batches of events, as the network brought them. Closing it closes the connection, which ends the work."""
+    """An open streamed answer: batches of events, as the network brought them. Closing it closes the connection, which ends the work.
+
+    `begin` waits for the first; from then on they are poured.
+    """
 
     def __init__(self, response: Response, between_tokens: float) -> None:
         self._response = response
         self._silence = between_tokens
         self._decoder = sse.Decoder()
-        self._first: tuple[Event, ...] = ()
+        self._first: Batch = ()
         self._begun = False
         self._done = False
-        self._error: SightlineError | None = None
+        self._error: Exception | None = None
+        self._into: Sink
+        self._over: asyncio.Future[Pause | None]  # of a pouring: nothing at its end, or what is to be waited for before more
 
     async def begin(self) -> None:
         """Waits for the first events, so that a failure before them is still a status. Their time limit is running already."""
-        try:
-            self._first = await self._next()
-        except StopAsyncIteration:
-            raise EngineError("The engine ended its answer before it had begun.") from None
+        while not self._first and not self._done:
+            self._first = self._events(await self._piece())
+        if not self._first:
+            raise EngineError("The engine ended its answer before it had begun.")
         self._begun = True
+        self._unlimited()
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> tuple[Event, ...]:
-        if self._first:
-            first, self._first = self._first, ()
-            return first
-        return await self._next()
-
-    async def _next(self) -> tuple[Event, ...]:
-        if self._error is not None:  # what came before the failure has been handed on; now the failure itself
-            raise self._error
-        while not self._done:
-            payloads = await self._payloads()
-            events = []
-            try:
-                for payload in payloads:
-                    if payload == b"[DONE]":
-                        self._finish()
-                        break
-                    events.append(sse.event(payload))
-            except SightlineError as error:
-                self._response.close()
-                if not events:
-                    raise
-                self._error = error
-            if events:
-                return tuple(events)
-        raise StopAsyncIteration
-
-    async def _payloads(self) -> list[bytes]:
-        if self._begun:
+    async def pour(self, into: Sink) -> None:
+        self._into = into
+        first, self._first = self._first, ()
+        wait = into(first)
+        while True:
+            if wait is not None:
+                await wait()
+            if self._error is not None:  # what came before the failure has been handed on; now the failure itself
+                raise self._error
+            if self._done:
+                return
+            self._over = asyncio.get_running_loop().create_future()
             self._response.limit(self._silence)
+            self._response.listen(self._hear)
+            try:
+                wait = await self._over
+            finally:
+                self._response.listen(None)
+                self._unlimited()
+
+    def _hear(self, piece: bytes) -> None:
+        """A piece has come; from within the network's callback."""
         try:
-            piece = await self._response.some()
-        except BrokenAnswer:
-            piece = b""
-        if self._begun:
-            self._response.unlimited()  # it is the engine's silence that is limited; until it is asked for more, the client may be slow
+            events = self._events(piece)
+            wait = self._into(events) if events else None
+        except Exception as error:  # noqa: BLE001  it is the pourer's to raise, and must not reach the connection
+            self._error, wait = error, None
+        if self._done or self._error is not None or wait is not None:
+            self._response.listen(None)
+            if not self._over.done():
+                self._over.set_result(wait)
+        else:
+            self._response.limit(self._silence)
+
+    def _unlimited(self) -> None:
+        """It is the engine's silence that is limited; until it is asked for more, the client may be slow."""
+        if not self._done:
+            self._response.unlimited()
+
+    async def _piece(self) -> bytes:
+        with contextlib.suppress(BrokenAnswer):
+            return await self._response.some()
+        return b""
+
+    def _events(self, piece: bytes) -> Batch:
+        """The events that `piece` completed; with those before a failure the failure waits in `_error`. Nothing left is no piece."""
         if self._response.late:
             raise EngineTimeout(f"The engine fell silent for {self._silence:g} s within its answer.")
         if not piece:
             raise EngineError("The engine's answer ended before it was complete.")
-        return self._decoder.feed(piece)
+        events: list[Event] = []
+        try:
+            for payload in self._decoder.feed(piece):
+                if payload == b"[DONE]":
+                    self._finish()
+                    break
+                events.append(sse.event(payload))
+        except SightlineError as error:
+            self._response.listen(None)
+            self._response.close()
+            if not events:
+                raise
+            self._error = error
+        return tuple(events)
 
     def _finish(self) -> None:
         """The answer is complete. The connection goes back to the pool by itself once the engine has ended the response, which is soon."""

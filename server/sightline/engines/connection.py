@@ -8,7 +8,7 @@ connection, which is how vLLM is told to stop.
 import asyncio
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from sightline.deadline import Deadline
 KEEP_ALIVE = 4.0  # vLLM closes idle connections after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): leave first, or race with its close
 _HEAD_BYTES = 64 * 2**10
 _WAITING_BYTES = 64 * 2**10  # of a body that nobody has read yet: beyond that the engine has to wait
+_JOINED = 16 * 2**10  # a body up to this many bytes is copied behind its head: two pieces are a slower way through uvloop
 _AT_ONCE = 64 * 2**10  # bytes handed on together: each is copied thrice on its way out, and a client that stops reading holds them all
 
 
@@ -35,7 +36,7 @@ class BrokenAnswer(Exception):
 
 
 class Response:
-    """One answer. Await `head` first, then `some` until it gives no more; `close` ends it before that."""
+    """One answer. Await `head` first, then `some` until it gives no more, or `listen`; `close` ends it before that."""
 
     def __init__(self, connection: "Connection") -> None:
         self.status = 0
@@ -49,6 +50,7 @@ class Response:
         self._whole = False  # nobody wants to hear of anything but the end
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._hear: Callable[[bytes], None] | None = None
 
     def limit(self, seconds: float) -> None:
         """Ends it when it is not complete in so many seconds, or in those of the next such call."""
@@ -68,10 +70,26 @@ class Response:
         """What has come of the body since the last call, or the next piece of it; nothing at its end. Raises BrokenAnswer."""
         while not self._pieces and not self.complete:
             await self._changed()
+        return self._gather()
+
+    def listen(self, hear: Callable[[bytes], None] | None) -> None:
+        """From now on `hear` is told each piece as it comes, an empty one at the end. None: it waits for `some`, or another listener."""
+        self._hear = hear
+        if hear is not None:
+            self.deliver()
+
+    def deliver(self) -> None:
+        """What has come goes to who listens: once a read, so that what came together goes on together."""
+        while self._hear is not None and self._pieces:
+            self._hear(self._gather())
+        if self._hear is not None and (self.complete or self._error is not None):
+            self._hear(b"")
+
+    def _gather(self) -> bytes:
         pieces, self._pieces = self._pieces, []
         if self._waiting_bytes > _AT_ONCE:
             pieces, self._pieces = _split(pieces)
-        self._waiting_bytes = sum(map(len, self._pieces))
+        self._waiting_bytes = sum(map(len, self._pieces)) if self._pieces else 0
         if self._waiting_bytes < _WAITING_BYTES:
             self._connection.go_on()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -111,12 +129,14 @@ class Response:
         self._pieces.append(piece)
         self._waiting_bytes += len(piece)
         enough = self._waiting_bytes >= self._most
-        if enough or not self._whole:
+        if self._hear is None and (enough or not self._whole):
             self._wake()
         return not enough
 
     def end(self, error: Exception | None = None) -> None:
         self._error, self.complete = error, error is None
+        if self._hear is not None:
+            self.deliver()
         self._wake()
 
     def _wake(self) -> None:
@@ -148,10 +168,13 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.deadline = Deadline(self._late)
 
-    def ask(self, pieces: Sequence[bytes]) -> Response:
+    def ask(self, head: bytes, body: bytes) -> Response:
         self._any = False
         self._response = Response(self)
-        self.transport.writelines(pieces)
+        if len(body) < _JOINED:
+            self.transport.write(head + body)
+        else:
+            self.transport.writelines((head, body))
         return self._response
 
     def _late(self) -> None:
@@ -184,6 +207,8 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(BrokenAnswer())
             self.transport.abort()
+        if self._response is not None:
+            self._response.deliver()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self.deadline.stop()
@@ -260,7 +285,7 @@ class Connector:
             headers,
             len(body),
         )
-        return connection.ask((head, body) if body else (head,))
+        return connection.ask(head, body)
 
     def give_back(self, connection: Connection) -> None:
         if self._closed:

@@ -25,7 +25,7 @@ from sightline.resolving import Names, Resolve
 from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
 from sightline.wire.protocol import Base64, EngineQuestion
-from sightline.wire.reply import Event, Reply, Stream, Whole
+from sightline.wire.reply import Batch, Pause, Reply, Sink, Stream, Whole
 
 _log = structlog.get_logger()
 
@@ -331,21 +331,26 @@ class _Counted:
         self._stream = stream
         self._call = call
 
-    def __aiter__(self) -> Self:
-        return self
+    async def pour(self, into: Sink) -> None:
+        theirs: BaseException | None = None
 
-    async def __anext__(self) -> tuple[Event, ...]:
+        def guarded(batch: Batch) -> Pause | None:
+            nonlocal theirs
+            try:
+                return into(batch)
+            except BaseException as error:
+                theirs = error
+                raise
+
         try:
-            return await self._stream.__anext__()
-        except StopAsyncIteration:
-            self._call.end()
-            raise
+            await self._stream.pour(guarded)
         except BaseException as error:
-            if isinstance(error, _FAILURES):
+            if isinstance(error, _FAILURES) and error is not theirs:  # what `into` makes of the answer is not the engine's fault
                 self._call.fail(error)
             else:
                 self._call.end(counts=False)
             raise
+        self._call.end()
 
     async def aclose(self) -> None:
         self._call.end(counts=False)

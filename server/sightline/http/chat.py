@@ -13,10 +13,10 @@ from sightline.http.middleware import CHAT, CLIENT_LEFT, Edge
 from sightline.limits.admission import Crowd
 from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
-from sightline.telemetry.record import Record
+from sightline.telemetry.record import Record, Recorder
 from sightline.telemetry.traces import Tracing
 from sightline.wire.protocol import ChatRequest, Parser
-from sightline.wire.reply import Event, Kind, Stream, Whole
+from sightline.wire.reply import Batch, Event, Kind, Pause, Stream, Whole
 from sightline.wire.sse import DONE, frame
 
 _log = structlog.get_logger()
@@ -112,22 +112,10 @@ class Chat:
 
     async def _stream(self, exchange: Exchange, stream: Stream, request: ChatRequest, record: Record, lines: bytes) -> None:
         """The stream's events as they come. The first is here already, so from now on a failure is an event too."""
-        usage = request.include_usage
+        sending = _Sending(exchange, record, self._edge.recorder, lines, usage=request.include_usage)
         try:
-            asked = time.perf_counter()
             try:
-                async for batch in stream:
-                    record.engine_wait += self._edge.recorder.chunk(record) - asked
-                    if batch[-1].kind is Kind.USAGE:
-                        record.take_usage(batch[-1].data)
-                    data = _frames(batch, usage=usage)
-                    if not exchange.response_started:
-                        exchange.start(200, lines, data)
-                    elif data:
-                        sent = time.perf_counter()
-                        await exchange.send(data)
-                        record.client_wait += time.perf_counter() - sent
-                    asked = time.perf_counter()
+                await stream.pour(sending.take)
                 end = DONE
             except SightlineError as error:
                 if not exchange.response_started:  # masking may find that it cannot tell the first of it
@@ -174,6 +162,40 @@ class Chat:
 def _require_json(content_type: bytes) -> None:
     if content_type.split(b";", 1)[0].strip().lower() != b"application/json":
         raise UnsupportedMediaType("Send the request as content-type: application/json.")
+
+
+class _Sending:
+    """A streamed answer on its way out: takes its batches, writes their frames, and notes when they came."""
+
+    __slots__ = ("_asked", "_exchange", "_lines", "_record", "_recorder", "_usage")
+
+    def __init__(self, exchange: Exchange, record: Record, recorder: Recorder, lines: bytes, *, usage: bool) -> None:
+        self._exchange = exchange
+        self._record = record
+        self._recorder = recorder
+        self._lines = lines
+        self._usage = usage
+        self._asked = time.perf_counter()
+
+    def take(self, batch: Batch) -> Pause | None:
+        record = self._record
+        now = self._recorder.chunk(record)
+        record.engine_wait += now - self._asked
+        self._asked = now
+        if batch[-1].kind is Kind.USAGE:
+            record.take_usage(batch[-1].data)
+        data = _frames(batch, usage=self._usage)
+        if not self._exchange.response_started:
+            self._exchange.start(200, self._lines, data)
+        elif data and self._exchange.send(data):
+            return self._drain
+        return None
+
+    async def _drain(self) -> None:
+        await self._exchange.drain()
+        now = time.perf_counter()
+        self._record.client_wait += now - self._asked
+        self._asked = now
 
 
 def _frames(batch: tuple[Event, ...], *, usage: bool) -> bytes:

@@ -120,6 +120,9 @@ class Wire(Protocol):
     @property
     def lifecycle(self) -> Lifecycle: ...
 
+    @property
+    def write_paused(self) -> bool: ...
+
     def default_lines(self) -> bytes: ...
     def on_response_complete(self) -> None: ...
     async def drain(self) -> None: ...
@@ -340,11 +343,16 @@ class Exchange:
         head = b"%b%b%b%b%b\r\n" % (STATUS_LINE[status], self._wire.default_lines(), lines, self._ending(), framing)
         self._wire.transport.write(head + self._framed(data))
 
-    async def send(self, data: bytes) -> None:
-        """More of it. Waits while the client does not read."""
+    def send(self, data: bytes) -> bool:
+        """More of it; whether to wait for the client (`drain`) before there is more."""
         if self.lost:
-            return
-        self._wire.transport.write(self._framed(data))
+            return False
+        wire = self._wire
+        wire.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        return wire.write_paused
+
+    async def drain(self) -> None:
+        """Waits while the client does not read."""
         await self._wire.drain()
 
     def finish(self, data: bytes) -> None:

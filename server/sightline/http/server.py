@@ -174,6 +174,10 @@ class Protocol(asyncio.Protocol):
             self._held_up = False
             self._next()
 
+    @property
+    def write_paused(self) -> bool:
+        return self._flow.write_paused
+
     async def drain(self) -> None:
         if self._flow.write_paused:
             await self._flow.drain()

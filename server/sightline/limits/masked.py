@@ -5,13 +5,13 @@ token by token, so they are left out.
 """
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 from sightline.errors import EngineError
 from sightline.limits.masking import MaskedText, Masker
-from sightline.wire.reply import Event, Kind, Reply, Stream, Whole
+from sightline.wire.reply import Event, Kind, Reply, Sink, Stream, Whole
 
 _ODD = "The engine's answer is not shaped like a completion, so it cannot be searched for personal data."
 
@@ -52,17 +52,12 @@ class MaskedStream:
         self._open: dict[tuple[int, str, int], MaskedText] = {}  # by choice, field, and tool call (-1 for none)
         self._last: dict[str, Any] = {}
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> tuple[Event, ...]:
-        try:
-            batch = await anext(self._stream)
-        except StopAsyncIteration:
-            if self._open and self._last:  # it ended without a finish_reason: what is held back still belongs to it
-                return (Event(Kind.DELTA, _encode(self._rest())),)
-            raise
-        return tuple([self._mask(event) if event.kind is Kind.DELTA else event for event in batch])
+    async def pour(self, into: Sink) -> None:
+        await self._stream.pour(lambda batch: into(tuple([self._mask(event) if event.kind is Kind.DELTA else event for event in batch])))
+        if self._open and self._last:  # it ended without a finish_reason: what is held back still belongs to it
+            wait = into((Event(Kind.DELTA, _encode(self._rest())),))
+            if wait is not None:
+                await wait()
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -12,7 +12,7 @@ from dataclasses import replace
 import hiredis
 
 from sightline.store.address import Address
-from sightline.store.connection import Command, ConnectionEnded, Reply
+from sightline.store.connection import Command, ConnectionEnded, Failed, Reply
 from sightline.store.server import DIAL_SECONDS, Server
 
 SLOTS = 16_384
@@ -52,8 +52,9 @@ class Cluster:
             await asyncio.gather(*(self._share(host, commands, places, replies) for host, places in shares.items()))
             return replies
 
-    def post(self, sha: str, script: bytes, rest: Command) -> None:
+    def post(self, sha: str, script: bytes, rest: Command, failed: Failed) -> bool:  # noqa: ARG002
         """Nothing can be sent at once here."""
+        return False
 
     async def dial(self) -> None:
         """Learns which node holds what, if that is not known; one look at a time, shared by all."""

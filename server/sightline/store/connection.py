@@ -6,13 +6,14 @@ nobody's code, so a caller that fails or has gone cannot hurt the connection; a 
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import hiredis
 
 Command = tuple[str | bytes | int, ...]
 Reply = Any  # bytes, int, None, a list of those, or a hiredis.ReplyError as a value
+Failed = Callable[[Exception], object]  # told a ReplyError, TimeoutError or ConnectionEnded
 
 BACKLOG_BYTES = 64 * 2**20  # unsent bytes beyond which more are refused: the server has stopped reading
 LINGER = 0.001  # seconds that a command which nobody waits for may stand
@@ -24,15 +25,31 @@ class ConnectionEnded(ConnectionError):
 
 
 class _Batch:
-    """The commands of one call: their replies so far, and whom they are for (None once they have them, so that nothing is held)."""
+    """The commands of one call: their replies so far, and whom they are for (neither once they have them, so that nothing is held).
 
-    __slots__ = ("deadline", "expected", "future", "replies")
+    Where nobody waits there is no future, and only a failure is told.
+    """
 
-    def __init__(self, future: asyncio.Future[list[Reply]], expected: int, deadline: float) -> None:
-        self.future: asyncio.Future[list[Reply]] | None = future
-        self.expected = expected
+    __slots__ = ("deadline", "expected", "failed", "future", "replies")
+
+    def __init__(self, deadline: float, expected: int, future: asyncio.Future[list[Reply]] | None, failed: Failed | None) -> None:
         self.deadline = deadline
+        self.expected = expected
+        self.future = future
+        self.failed = failed
         self.replies: list[Reply] = []
+
+    @property
+    def over(self) -> bool:
+        return self.future is None and self.failed is None
+
+    def fail(self, loop: asyncio.AbstractEventLoop, error: Exception) -> None:
+        future, self.future = self.future, None
+        failed, self.failed = self.failed, None
+        if future is not None and not future.done():
+            future.set_exception(error)
+        if failed is not None:
+            loop.call_soon(failed, error)  # not from here: it may end this very connection
 
 
 class Connection(asyncio.Protocol):
@@ -46,35 +63,47 @@ class Connection(asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
+        self._leaving = False  # what is in `_out` leaves at the end of this turn
         self._waiting: deque[_Batch] = deque()
         self._timed: deque[_Batch] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    def call(self, commands: Sequence[Command], deadline: float, *, soon: bool = True) -> asyncio.Future[list[Reply]]:
+    def call(self, commands: Sequence[Command], deadline: float) -> asyncio.Future[list[Reply]]:
         """The replies to `commands`, in order; fails with TimeoutError at `deadline` (loop time) or ConnectionEnded.
 
-        With `soon` False nobody waits: they leave with the next that somebody waits for, or a millisecond later.
         Deadlines are expected to come in order, as they do when all calls have one limit: one timer serves them all.
         """
+        self._require_open()
+        future: asyncio.Future[list[Reply]] = self._loop.create_future()
+        for command in commands:
+            self._out.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub says one-tuple where any is taken
+        if not self._leaving:
+            self._leaving = True
+            self._loop.call_soon(self._flush)
+        self._expect(_Batch(deadline, len(commands), future, None))
+        return future
+
+    def post(self, command: Command, deadline: float, failed: Failed) -> None:
+        """For nobody who waits: it leaves with the next `call`, or a millisecond later; `failed` hears if nothing comes of it."""
+        self._require_open()
+        if not self._out:
+            self._loop.call_later(LINGER, self._flush)
+        self._out.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # as above
+        self._expect(_Batch(deadline, 1, None, failed))
+
+    def _require_open(self) -> None:
         if self.ended or self._transport is None:
             raise ConnectionEnded("closed")
         if self._transport.get_write_buffer_size() > BACKLOG_BYTES:
             raise ConnectionEnded("backlog")
-        future: asyncio.Future[list[Reply]] = self._loop.create_future()
-        batch = _Batch(future, len(commands), deadline)
-        if not soon and not self._out:
-            self._loop.call_later(LINGER, self._flush)
-        for command in commands:
-            self._out.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub says one-tuple where any is taken
-        if soon:
-            self._flush()
+
+    def _expect(self, batch: _Batch) -> None:
         self._waiting.append(batch)
         self._timed.append(batch)
-        if self._timer is None or deadline < self._timer.when():  # the greeting of a new connection may take longer than others
+        if self._timer is None or batch.deadline < self._timer.when():  # the greeting of a new connection may take longer than others
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(deadline, self._expire)
-        return future
+            self._timer = self._loop.call_at(batch.deadline, self._expire)
 
     def retire(self) -> None:
         """Closes the connection once all that was asked has been answered or has timed out."""
@@ -110,7 +139,9 @@ class Connection(asyncio.Protocol):
         batch.replies.append(reply)
         if len(batch.replies) == batch.expected:
             self._waiting.popleft()
-            future, batch.future = batch.future, None
+            if batch.failed is not None and isinstance(reply, hiredis.ReplyError):
+                batch.fail(self._loop, reply)
+            future, batch.future, batch.failed = batch.future, None, None
             if future is not None and not future.done():  # else it has timed out, or its caller has gone
                 future.set_result(batch.replies)
             batch.replies = []
@@ -118,7 +149,8 @@ class Connection(asyncio.Protocol):
                 self.close()
 
     def _flush(self) -> None:
-        """Uvloop gathers what is written in one turn, and sends it in one system call at its end."""
+        """What was asked in one turn of the loop, in one system call: uvloop writes at once, and each write wakes the server."""
+        self._leaving = False
         if self._out and not self.ended and self._transport is not None:
             self._transport.write(b"".join(self._out) if len(self._out) > 1 else self._out[0])
         self._out.clear()
@@ -126,10 +158,8 @@ class Connection(asyncio.Protocol):
     def _expire(self) -> None:
         """Fails what is overdue, and sleeps until the next that is still waiting could be."""
         now = self._loop.time()
-        while self._timed and (self._timed[0].future is None or self._timed[0].deadline <= now):
-            future = self._timed.popleft().future
-            if future is not None and not future.done():
-                future.set_exception(TimeoutError())
+        while self._timed and (self._timed[0].over or self._timed[0].deadline <= now):
+            self._timed.popleft().fail(self._loop, TimeoutError())
         self._timer = self._loop.call_at(self._timed[0].deadline, self._expire) if self._timed else None
         if self._retired and not self._timed:
             self.close()
@@ -141,6 +171,5 @@ class Connection(asyncio.Protocol):
             self._timer = None
         self._timed.clear()
         for batch in self._waiting:
-            if batch.future is not None and not batch.future.done():
-                batch.future.set_exception(ConnectionEnded("lost"))
+            batch.fail(self._loop, ConnectionEnded("lost"))
         self._waiting.clear()

@@ -18,7 +18,7 @@ import structlog
 
 from sightline.breaker import Breaker, State
 from sightline.store.base import Stats, StoreError, StoreUnavailable
-from sightline.store.connection import Command, Reply
+from sightline.store.connection import Command, Failed, Reply
 from sightline.telemetry.metrics import Metrics
 
 BATCH = 500  # members or keys handled in one round trip by `forget` and `purge`
@@ -38,7 +38,7 @@ class Link(Protocol):
     @property
     def one_slot(self) -> bool: ...
     async def call(self, commands: Sequence[Command]) -> list[Reply]: ...
-    def post(self, sha: str, script: bytes, rest: Command) -> "asyncio.Future[list[Reply]] | None": ...
+    def post(self, sha: str, script: bytes, rest: Command, failed: Failed) -> bool: ...
     def dial(self) -> Awaitable[object]: ...
     def scan(self, match: str) -> AsyncIterator[list[bytes]]: ...
     async def each(self, command: Command) -> list[Reply]: ...
@@ -155,32 +155,25 @@ class RedisStore:
         """`evaluate` for nobody who waits: it leaves with the next command, is carried out before it, and its failure is only counted."""
         if self._breaker.state is not State.CLOSED:
             return
-        again = partial(self.evaluate, operation, script, keys, args)
+        failed = partial(self._not_sent, operation, script, keys, args)
         try:
-            sent = self._link.post(script.sha, script.body, (len(keys), *keys, *args))
+            sent = self._link.post(script.sha, script.body, (len(keys), *keys, *args), failed)
         except OSError as error:
             self._failed()
             self._told(operation, type(error).__name__)
             return
-        if sent is None:  # there is no connection yet
-            self._spawn(again())
-        else:
-            sent.add_done_callback(partial(self._sent, operation, again))
+        if not sent:  # there is no connection yet
+            self._spawn(self.evaluate(operation, script, keys, args))
 
-    def _sent(self, operation: str, again: Callable[[], Coroutine[Any, Any, Any]], sent: "asyncio.Future[list[Reply]]") -> None:
-        if sent.cancelled():
-            return
-        error = sent.exception()
-        if error is not None:
+    def _not_sent(self, operation: str, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int], error: Exception) -> None:
+        if not isinstance(error, hiredis.ReplyError):
             self._failed()
             self._told(operation, type(error).__name__)
-            return
-        try:
-            [reply] = self._checked(operation, sent.result(), NO_SCRIPT)
-        except StoreError:
-            return
-        if isinstance(reply, hiredis.ReplyError):  # the server has forgotten the script
-            self._spawn(again())
+        elif _code(error) in NO_SCRIPT:  # the server has forgotten it
+            self._spawn(self.evaluate(operation, script, keys, args))
+        else:
+            with contextlib.suppress(StoreError):  # which it has counted
+                self._checked(operation, [error], frozenset())
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         async def unheard() -> None:

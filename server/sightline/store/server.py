@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import hiredis
 
 from sightline.store.address import Address
-from sightline.store.connection import Command, Connection, ConnectionEnded, Reply
+from sightline.store.connection import Command, Connection, ConnectionEnded, Failed, Reply
 
 DIAL_SECONDS = 1.0  # a TLS handshake and a look at the Sentinels may take longer than a caller waits for it
 RENEW_SECONDS = 5.0
@@ -34,18 +34,18 @@ class Server:
                 connection = await self.dial()
         return await connection.call(commands, deadline)
 
-    def post(self, sha: str, script: bytes, rest: Command) -> "asyncio.Future[list[Reply]] | None":
-        """Runs a script for nobody who waits: it leaves with the next call. None when there is no connection now.
+    def post(self, sha: str, script: bytes, rest: Command, failed: Failed) -> bool:
+        """Runs a script for nobody who waits: it leaves with the next call. False when there is no connection now.
 
         The script goes whole the first time on a connection: were it asked for by its digest and not known, it would lose its place.
         """
         connection = self._connection
         if connection is None or connection.ended:
-            return None
+            return False
         command: Command = ("EVALSHA", sha, *rest) if sha in connection.scripts else ("EVAL", script, *rest)
-        sent = connection.call([command], asyncio.get_running_loop().time() + self._limit, soon=False)
+        connection.post(command, asyncio.get_running_loop().time() + self._limit, failed)
         connection.scripts.add(sha)
-        return sent
+        return True
 
     async def dial(self) -> Connection:
         """The connection, made when there is none. Whoever stops waiting leaves the dial to the others."""

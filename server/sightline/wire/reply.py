@@ -1,12 +1,14 @@
 """An answer on its way: whole, or as a stream of events. Everything that hands answers on speaks these two words.
 
-A `Whole` is a chat completion as JSON. A `Stream` yields batches of server-sent events as they come; its normal end (StopAsyncIteration)
-means that the answer is complete and `[DONE]` was seen. Whatever else happens to an answer is a SightlineError raised from `__anext__`.
-`[DONE]` itself is never an event: whoever renders the stream writes it.
+A `Whole` is a chat completion as JSON. A `Stream` is poured: batches of server-sent events go from hand to hand as they come, from the
+engine's connection to the client's within one callback of the network, so that no task wakes for a token. Its normal end means that the
+answer is complete and `[DONE]` was seen. Whatever else happens to an answer is a SightlineError. `[DONE]` itself is never an event:
+whoever renders the stream writes it.
 """
 
+from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -29,28 +31,31 @@ class Whole(msgspec.Struct, frozen=True):
     body: bytes
 
 
+Batch = tuple[Event, ...]
+Pause = Callable[[], Awaitable[None]]
+Sink = Callable[[Batch], Pause | None]
+"""Takes a batch, at once; where it returns a pause, that is waited for before it is given another."""
+
+
 class Stream(Protocol):
     """An open streamed answer. Who opened it closes it; `aclose` may be called twice, and ends the engine's work if any is left."""
 
-    def __aiter__(self) -> Self: ...
-    async def __anext__(self) -> tuple[Event, ...]: ...
+    async def pour(self, into: Sink) -> None:
+        """Gives `into` every batch as it comes, until the answer is complete. Raises SightlineError, and what `into` raises."""
+
     async def aclose(self) -> None: ...
 
 
 class Told:
     """A stream that is all there already: its events in one batch."""
 
-    def __init__(self, events: tuple[Event, ...]) -> None:
+    def __init__(self, events: Batch) -> None:
         self._events = events
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> tuple[Event, ...]:
+    async def pour(self, into: Sink) -> None:
         events, self._events = self._events, ()
-        if not events:
-            raise StopAsyncIteration
-        return events
+        if events and (wait := into(events)) is not None:
+            await wait()
 
     async def aclose(self) -> None:
         self._events = ()

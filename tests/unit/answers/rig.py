@@ -2,10 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
-from sightline.wire.reply import Event, Kind, Reply, Whole
+from tests.fakes.pouring import events_of
+
+from sightline.wire.reply import Event, Kind, Reply, Sink, Whole
 
 USAGE = {"prompt_tokens": 47, "total_tokens": 54, "completion_tokens": 7, "prompt_tokens_details": None, "completion_tokens_details": None}
 
@@ -98,19 +100,14 @@ class Asked:
         self._first = item
         return self
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> tuple[Event, ...]:
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        item = await self._items.get()
+    async def pour(self, into: Sink) -> None:
+        item: object = self._first
+        while isinstance(item, tuple):
+            if (wait := into(item)) is not None:
+                await wait()
+            item = await self._items.get()
         if isinstance(item, BaseException):
             raise item
-        if not isinstance(item, tuple):
-            raise StopAsyncIteration
-        return item
 
     async def aclose(self) -> None:
         self.closing.set()
@@ -154,6 +151,10 @@ async def text_of(reply: Reply) -> str:
     """What a client would read from `reply`, to its end."""
     if isinstance(reply, Whole):
         return str(json.loads(reply.body)["choices"][0]["message"]["content"])
-    events = [event async for batch in reply for event in batch]
+    events = await events_of(reply)
     await reply.aclose()
+    return text_in(events)
+
+
+def text_in(events: Sequence[Event]) -> str:
     return "".join(choice["delta"].get("content") or "" for event in events for choice in json.loads(event.data)["choices"])

@@ -4,8 +4,9 @@ import asyncio
 import json
 
 import pytest
+from tests.fakes.pouring import Reader
 from tests.unit.answers.conftest import Airport
-from tests.unit.answers.rig import chunk, chunks, completion, settle, text_of
+from tests.unit.answers.rig import chunk, chunks, completion, settle, text_in, text_of
 
 from sightline.errors import EngineError, Unavailable
 from sightline.wire.reply import Reply, Whole
@@ -53,7 +54,8 @@ async def test_who_comes_late_hears_it_from_the_start(airport: Airport, late: st
     asked.say(*said[:3])
     stream = await early
     assert not isinstance(stream, Whole)
-    assert await anext(stream) == tuple(said[:3])
+    reader = Reader(stream)
+    assert await reader.read() == tuple(said[:3])
     ride = airport.board(late)
     reply = asyncio.create_task(ride.reply())
     await settle()
@@ -63,7 +65,7 @@ async def test_who_comes_late_hears_it_from_the_start(airport: Airport, late: st
     asked.end()
     assert await text_of(await reply) == "WK1DEG"
     assert ride.coalesced
-    assert await text_of(stream) == "1DEG"
+    assert text_in(await reader.rest()) == "1DEG"
     assert len(airport.engine.asked) == 1
 
 
@@ -103,8 +105,9 @@ async def test_the_last_leaves_midstream(airport: Airport) -> None:
     asked.say(*chunks()[:2])
     stream = await rider
     assert not isinstance(stream, Whole)
-    await anext(stream)
-    await stream.aclose()
+    reader = Reader(stream)
+    await reader.read()
+    await reader.leave()
     await settle()
     assert asked.closed.is_set()
     assert airport.landing.kept == []
@@ -164,9 +167,10 @@ async def test_failure_midstream(airport: Airport) -> None:
     await settle()
     stream = await streaming
     assert not isinstance(stream, Whole)
-    assert await anext(stream) == tuple(said[:4])
+    reader = Reader(stream)
+    assert await reader.read() == tuple(said[:4])
     with pytest.raises(EngineError) as raised:
-        await anext(stream)
+        await reader.read()
     assert raised.value is error
     with pytest.raises(EngineError) as raised:
         await whole

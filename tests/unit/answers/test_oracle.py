@@ -14,6 +14,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from tests.fakes.pouring import events_of
 from tests.unit.answers.rig import USAGE, chunk, completion
 
 from sightline.answers.cache import Cache, Hit
@@ -25,7 +26,7 @@ from sightline.settings import Cache as CacheSettings
 from sightline.store.memory import MemoryStore
 from sightline.telemetry.metrics import Metrics
 from sightline.wire.folding import Fold, expand, restamp, stamp
-from sightline.wire.reply import Event, Reply, Told, Whole
+from sightline.wire.reply import Event, Reply, Sink, Told, Whole
 
 SETTINGS = CacheSettings()
 IMAGES = {"cat": "ca" * 32, "dog": "d0" * 32, "owl": "0a" * 32}
@@ -208,11 +209,11 @@ class Words(Told):
         usage = {name: value for name, value in USAGE.items() if value is not None}
         yield chunk({}, finish_reason=finish), chunk(usage=usage, system_fingerprint="vllm-0.32.0")
 
-    async def __anext__(self) -> tuple[Event, ...]:
-        await asyncio.sleep(0)
+    async def pour(self, into: Sink) -> None:
         for batch in self._batches:
-            return batch
-        raise StopAsyncIteration
+            await asyncio.sleep(0)
+            if (wait := into(batch)) is not None:
+                await wait()
 
 
 async def read(reply: Reply) -> bytes:
@@ -220,8 +221,7 @@ async def read(reply: Reply) -> bytes:
     if isinstance(reply, Whole):
         return restamp(reply.body, id="x", created=1)
     folding = Fold()
-    async for events in reply:
-        folding.add(events)
+    folding.add(tuple(await events_of(reply)))
     await reply.aclose()
     folded = folding.finish()
     assert folded is not None

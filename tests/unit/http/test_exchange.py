@@ -44,6 +44,7 @@ class Wire:
         self.transport = cast("asyncio.Transport", None)  # nothing is sent here
         self.deadline = Deadline(lambda: None)
         self.lifecycle = Lifecycle()
+        self.write_paused = False
 
     def default_lines(self) -> bytes:
         return b""

@@ -5,11 +5,12 @@ import random
 from typing import Any
 
 import pytest
+from tests.fakes.pouring import Reader, events_of
 
 from sightline.errors import EngineError
 from sightline.limits.masked import masked
 from sightline.limits.masking import Masker
-from sightline.wire.reply import Event, Kind, Stream, Told, Whole
+from sightline.wire.reply import Event, Kind, Sink, Told, Whole
 
 MASKER = Masker(["phone", "email"])
 TEXT = "客户 13812345678 wrote from bob@example.com about 19.99"
@@ -24,7 +25,7 @@ def chunk(delta: dict[str, Any], finish: str | None = None, index: int = 0, **mo
 async def deltas(events: list[Event]) -> list[dict[str, Any]]:
     stream = masked(Told(tuple(events)), MASKER)
     assert not isinstance(stream, Whole)
-    return [json.loads(event.data)["choices"][0] async for batch in stream for event in batch]
+    return [json.loads(event.data)["choices"][0] for event in await events_of(stream)]
 
 
 def text(choices: list[dict[str, Any]], field: str = "content") -> str:
@@ -109,15 +110,10 @@ class _Failing:
 
     def __init__(self) -> None:
         self.closed = False
-        self._events = [chunk({"content": "call 138"})]
 
-    def __aiter__(self) -> "_Failing":
-        return self
-
-    async def __anext__(self) -> tuple[Event, ...]:
-        if not self._events:
-            raise EngineError("The engine broke off.")
-        return (self._events.pop(),)
+    async def pour(self, into: Sink) -> None:
+        into((chunk({"content": "call 138"}),))
+        raise EngineError("The engine broke off.")
 
     async def aclose(self) -> None:
         self.closed = True
@@ -127,12 +123,12 @@ async def test_a_failure_passes_through_and_closing_closes() -> None:
     inner = _Failing()
     stream = masked(inner, MASKER)
     assert not isinstance(stream, Whole)
-    opened: Stream = stream
+    reader = Reader(stream)
 
-    await anext(opened)
+    assert await reader.read()
     with pytest.raises(EngineError):
-        await anext(opened)
-    await opened.aclose()
+        await reader.read()
+    await reader.leave()
 
     assert inner.closed
 
