@@ -20,11 +20,7 @@ def test_the_answer_is_printed(gateway: GatewayProcess, engine: FakeEngine, tmp_
     expected = gateway.chat(ask("What is it?", pictures=(data_uri(file.read_bytes()),))).json()["choices"][0]["message"]["content"]
 
     assert sightline_ask(gateway, file) == (0, expected, "")
-    assert sightline_ask(gateway, file, "--url", gateway.url) == (
-        0,
-        expected,
-        "",
-    )  # the last --url counts
+    assert sightline_ask(gateway, file, "--url", gateway.url) == (0, expected, "")  # the last --url counts
 
 
 def test_what_the_gateway_refuses_is_told_in_its_words(gateway: GatewayProcess, tmp_path: Path) -> None:

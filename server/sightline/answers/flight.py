@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sightline.errors import EngineError
 from sightline.wire.folding import Fold
-from sightline.wire.reply import Batch, Pause, Sink, Stream
+from sightline.wire.reply import Batch, Pause, Sink, Stream, hand
 
 _FOLDED = 64  # batches folded at once
 _EVENT_BYTES = 160  # what an event costs beside its bytes: the tuple, the bytes object, its place in the log
@@ -108,8 +108,7 @@ class Flight:
                     raise EngineError("The answer was read too slowly to be followed.", should_retry=False)
                 batch = self._log[position - self._first]
                 place.position = position = position + 1
-                if (wait := into(batch)) is not None:
-                    await wait()
+                await hand(batch, into)
             if self.error is not None:
                 raise self.error.with_traceback(None)
             if self.ended:

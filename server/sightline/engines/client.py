@@ -127,7 +127,6 @@ class EngineStream:
         self._silence = between_tokens
         self._decoder = sse.Decoder()
         self._first: Batch = ()
-        self._begun = False
         self._done = False
         self._error: Exception | None = None
         self._into: Sink
@@ -139,7 +138,6 @@ class EngineStream:
             self._first = self._events(await self._piece())
         if not self._first:
             raise EngineError("The engine ended its answer before it had begun.")
-        self._begun = True
         self._unlimited()
 
     async def pour(self, into: Sink) -> None:

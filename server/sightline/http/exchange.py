@@ -347,9 +347,8 @@ class Exchange:
         """More of it; whether to wait for the client (`drain`) before there is more."""
         if self.lost:
             return False
-        wire = self._wire
-        wire.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-        return wire.write_paused
+        self._wire.transport.write(self._framed(data))
+        return self._wire.write_paused
 
     async def drain(self) -> None:
         """Waits while the client does not read."""

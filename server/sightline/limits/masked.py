@@ -11,7 +11,7 @@ import msgspec
 
 from sightline.errors import EngineError
 from sightline.limits.masking import MaskedText, Masker
-from sightline.wire.reply import Event, Kind, Reply, Sink, Stream, Whole
+from sightline.wire.reply import Event, Kind, Reply, Sink, Stream, Whole, hand
 
 _ODD = "The engine's answer is not shaped like a completion, so it cannot be searched for personal data."
 
@@ -55,9 +55,7 @@ class MaskedStream:
     async def pour(self, into: Sink) -> None:
         await self._stream.pour(lambda batch: into(tuple([self._mask(event) if event.kind is Kind.DELTA else event for event in batch])))
         if self._open and self._last:  # it ended without a finish_reason: what is held back still belongs to it
-            wait = into((Event(Kind.DELTA, _encode(self._rest())),))
-            if wait is not None:
-                await wait()
+            await hand((Event(Kind.DELTA, _encode(self._rest())),), into)
 
     async def aclose(self) -> None:
         await self._stream.aclose()

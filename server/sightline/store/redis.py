@@ -159,8 +159,7 @@ class RedisStore:
         try:
             sent = self._link.post(script.sha, script.body, (len(keys), *keys, *args), failed)
         except OSError as error:
-            self._failed()
-            self._told(operation, type(error).__name__)
+            failed(error)
             return
         if not sent:  # there is no connection yet
             self._spawn(self.evaluate(operation, script, keys, args))
@@ -169,11 +168,10 @@ class RedisStore:
         if not isinstance(error, hiredis.ReplyError):
             self._failed()
             self._told(operation, type(error).__name__)
-        elif _code(error) in NO_SCRIPT:  # the server has forgotten it
-            self._spawn(self.evaluate(operation, script, keys, args))
-        else:
-            with contextlib.suppress(StoreError):  # which it has counted
-                self._checked(operation, [error], frozenset())
+            return
+        with contextlib.suppress(StoreError):  # which has been counted
+            self._checked(operation, [error], NO_SCRIPT)
+            self._spawn(self.evaluate(operation, script, keys, args))  # the server has forgotten the script
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         async def unheard() -> None:

@@ -37,6 +37,12 @@ Sink = Callable[[Batch], Pause | None]
 """Takes a batch, at once; where it returns a pause, that is waited for before it is given another."""
 
 
+async def hand(batch: Batch, into: Sink) -> None:
+    """Gives `into` one batch, and waits where it asks for that."""
+    if (wait := into(batch)) is not None:
+        await wait()
+
+
 class Stream(Protocol):
     """An open streamed answer. Who opened it closes it; `aclose` may be called twice, and ends the engine's work if any is left."""
 
@@ -54,8 +60,8 @@ class Told:
 
     async def pour(self, into: Sink) -> None:
         events, self._events = self._events, ()
-        if events and (wait := into(events)) is not None:
-            await wait()
+        if events:
+            await hand(events, into)
 
     async def aclose(self) -> None:
         self._events = ()

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.fakes.pouring import events_of
 
-from sightline.wire.reply import Event, Kind, Reply, Sink, Whole
+from sightline.wire.reply import Event, Kind, Reply, Sink, Whole, hand
 
 USAGE = {"prompt_tokens": 47, "total_tokens": 54, "completion_tokens": 7, "prompt_tokens_details": None, "completion_tokens_details": None}
 
@@ -103,8 +103,7 @@ class Asked:
     async def pour(self, into: Sink) -> None:
         item: object = self._first
         while isinstance(item, tuple):
-            if (wait := into(item)) is not None:
-                await wait()
+            await hand(item, into)
             item = await self._items.get()
         if isinstance(item, BaseException):
             raise item

@@ -26,7 +26,7 @@ from sightline.settings import Cache as CacheSettings
 from sightline.store.memory import MemoryStore
 from sightline.telemetry.metrics import Metrics
 from sightline.wire.folding import Fold, expand, restamp, stamp
-from sightline.wire.reply import Event, Reply, Sink, Told, Whole
+from sightline.wire.reply import Event, Reply, Sink, Told, Whole, hand
 
 SETTINGS = CacheSettings()
 IMAGES = {"cat": "ca" * 32, "dog": "d0" * 32, "owl": "0a" * 32}
@@ -212,8 +212,7 @@ class Words(Told):
     async def pour(self, into: Sink) -> None:
         for batch in self._batches:
             await asyncio.sleep(0)
-            if (wait := into(batch)) is not None:
-                await wait()
+            await hand(batch, into)
 
 
 async def read(reply: Reply) -> bytes:
