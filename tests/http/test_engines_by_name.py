@@ -115,6 +115,11 @@ async def test_who_disappears_leaves_no_series_behind(engines: list[FakeEngine])
         await name.ask()
         assert any(f'engine="127.0.0.1:{one.port}"' in line for line in name.up())
         await name.becomes("127.0.0.2")
+
+        async def gone() -> bool:  # it is asked nothing more a moment before its series go
+            return not any("127.0.0.1" in line for line in name.up())
+
+        await until(gone)
         assert [line for line in name.up() if "127.0.0.1" in line] == []
         assert name.up() == [f'sightline_engine_up{{engine="127.0.0.2:{one.port}"}} 1.0']
 
