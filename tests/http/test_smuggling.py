@@ -30,9 +30,15 @@ HEADS = {
 }
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["first", "after one like it"])
 @pytest.mark.parametrize("data", HEADS.values(), ids=HEADS.keys())
-def test_an_ambiguous_request_is_refused_and_nothing_after_it_is_read(gateway: GatewayProcess, engine: FakeEngine, data: bytes) -> None:
+def test_an_ambiguous_request_is_refused_and_nothing_after_it_is_read(
+    gateway: GatewayProcess, engine: FakeEngine, data: bytes, known: bool
+) -> None:
     with gateway.connect(3) as wire:
+        if known:  # so that the connection knows a head that begins as this one does
+            wire.sendall(head(2) + b"{}")
+            assert read_response(wire).status == 400
         wire.sendall(data)
         answer = read_response(wire)
         rest = wire.recv(1)

@@ -8,12 +8,11 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from sightline.deadline import Deadline
 from sightline.errors import Overloaded, RequestTimeout, RequestTooLarge, SightlineError
-from sightline.http import responses
+from sightline.http.heads import Head
 from sightline.http.middleware import Lifecycle
 from sightline.settings import Requests
 from sightline.telemetry.metrics import Metrics
@@ -21,45 +20,6 @@ from sightline.telemetry.record import Record
 
 _SMALL = 4096  # bytes of a piece of a body that is added to the one before it
 _JOINED = 64 * 2**10  # bytes of an answer up to which copying it behind its head is cheaper than a second piece to send
-
-
-class Head(msgspec.Struct):
-    """What the chat route reads of a request's headers; of those that may stand once, the first."""
-
-    request_id: bytes = b""
-    content_type: bytes = b""
-    content_length: bytes = b""
-    cache_control: bytes | None = None
-    expect: bytes = b""
-    traceparent: bytes = b""
-    authorization: list[bytes] = []
-    forwarded: list[bytes] = []
-
-    @classmethod
-    def of(cls, headers: responses.Headers) -> "Head":
-        head = cls()
-        for name, value in headers:
-            attribute = _ONCE.get(name)
-            if attribute is not None:
-                if not getattr(head, attribute):
-                    setattr(head, attribute, value)
-                elif name == b"cache-control":  # a list: several lines are one (RFC 9110 §5.3)
-                    head.cache_control = b"%b, %b" % (head.cache_control or b"", value)
-            elif name == b"authorization":
-                head.authorization.append(value)
-            elif name == b"x-forwarded-for":
-                head.forwarded.append(value)
-        return head
-
-
-_ONCE = {
-    b"x-request-id": "request_id",
-    b"content-type": "content_type",
-    b"content-length": "content_length",
-    b"cache-control": "cache_control",
-    b"expect": "expect",
-    b"traceparent": "traceparent",
-}
 
 
 class Bodies:

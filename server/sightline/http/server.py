@@ -31,7 +31,8 @@ from sightline.errors import InvalidRequest, RateLimited, SightlineError
 from sightline.http import responses
 from sightline.http.chat import Chat
 from sightline.http.connections import Connections
-from sightline.http.exchange import App, Exchange, Head
+from sightline.http.exchange import App, Exchange
+from sightline.http.heads import Head, Known
 from sightline.http.middleware import CHAT, Edge, Lifecycle
 from sightline.settings import Settings, SettingsError
 from sightline.telemetry.metrics import Metrics
@@ -112,6 +113,8 @@ class Protocol(asyncio.Protocol):
         self._url = b""
         self._size = 0  # bytes of this request's head as parsed
         self._hosts = 0
+        self._known: Known | None = None  # the head that came last, alone and whole in its read
+        self._heads = 0  # that have been read in this read
         self._head: int | None = None  # bytes of a head, or of the fields after the last chunk, not complete yet; None between heads
         self._arrived = 0  # bytes of the read that is being parsed
         self._others = False  # whether a request has ended within it
@@ -270,8 +273,12 @@ class Protocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._last_word is not None:
             return
+        between = self._head is None and not self._within
+        if between and self._known is not None and self._begin_known(self._known, data):
+            return
         self._arrived = len(data)
         self._others = False
+        self._heads = 0
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -281,6 +288,8 @@ class Protocol(asyncio.Protocol):
             else:
                 self._refuse_head()
             return
+        if between and self._heads == 1 and isinstance(self._cycle, Exchange) and self._cycle.head.content_length:
+            self._known = Known.of(data, self._cycle.head, keep_alive=self._cycle.keep_alive)
         if isinstance(self._cycle, Exchange) and self._cycle.waits_for_chunks:
             # A read at a time: the pieces may be of one byte, and a turn of the loop may bring dozens of reads.
             self._flow.pause_reading()
@@ -296,6 +305,32 @@ class Protocol(asyncio.Protocol):
     def _go_on(self) -> None:
         if self._may_read():
             self._flow.resume_reading()
+
+    def _begin_known(self, known: Known, data: bytes) -> bool:
+        """Whether `data` begins with the head that is known, and ends with its body or before: then the parser need not see it."""
+        if (self._cycle is not None and not self._cycle.response_complete) or self._flow.write_paused or self.transport.is_closing():
+            return False
+        found = known.again(data)
+        if found is None:
+            return False
+        head, start = found
+        rest = start + int(head.content_length) - len(data)
+        if rest < 0:  # another request follows at once
+            return False
+        self._heads = 0
+        self._idle_since = inf
+        cycle = self._cycle = Exchange(self.app, self, head, self._peer, keep_alive=known.keep_alive)
+        if rest:
+            self._begin(cycle)
+            if start < len(data):
+                cycle.take(data[start:])
+            self._within = True
+            self.transport.set_protocol(Filling(self, cycle, rest))
+        else:
+            cycle.take(data[start:])
+            cycle.end()
+            self._begin(cycle)
+        return True
 
     def on_message_begin(self) -> None:
         self._headers = []
@@ -315,6 +350,7 @@ class Protocol(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._head = None
+        self._heads += 1
         self._idle_since = inf
         if self._size + len(self._url) > self.header_bytes:
             self._status = 431
@@ -427,7 +463,8 @@ class Protocol(asyncio.Protocol):
     def filled(self) -> None:
         """The body that was read past the parser is over: what follows is a request of its own."""
         self._within = False
-        self._parser = self._new_parser()
+        if self._heads:  # else the parser has not seen the head either
+            self._parser = self._new_parser()
         self.transport.set_protocol(self)
 
     def _new_parser(self) -> httptools.HttpRequestParser:

@@ -6,7 +6,8 @@ from typing import Any, cast
 import pytest
 
 from sightline.deadline import Deadline
-from sightline.http.exchange import Bodies, Exchange, Head
+from sightline.http.exchange import Bodies, Exchange
+from sightline.http.heads import Head
 from sightline.http.middleware import Lifecycle
 from sightline.settings import Requests
 from sightline.telemetry.metrics import Metrics

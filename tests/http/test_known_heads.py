@@ -1,0 +1,92 @@
+"""A connection that is kept sends the same head again and again: each request is answered for itself, however it comes."""
+
+import io
+import json
+import time
+
+import pytest
+from PIL import Image
+from tests.caching import in_flight
+from tests.fakes.engine import FakeEngine
+from tests.serving import GatewayProcess, environment, eventually, read_response, ready
+from tests.shapes import ask, data_uri, head
+
+
+def long_picture() -> str:
+    file = io.BytesIO()
+    Image.effect_noise((400, 400), 100).save(file, "PNG")
+    return data_uri(file.getvalue())
+
+
+def body(text: str) -> bytes:
+    return json.dumps(ask(text)).encode()
+
+
+def asked(engine: FakeEngine) -> list[str]:
+    return [call.json["messages"][0]["content"] for call in engine.calls]
+
+
+@pytest.mark.parametrize("cut", ["whole", "behind the head", "within the body", "within the head", "byte by byte"])
+def test_each_is_answered_for_itself(gateway: GatewayProcess, engine: FakeEngine, cut: str) -> None:
+    texts = [f"question {10**number}" for number in range(4)]
+    with gateway.connect() as wire:
+        for text in texts:
+            data, start = head(len(body(text))) + body(text), len(head(len(body(text))))
+            size = {"whole": len(data), "behind the head": start, "within the body": start + 20, "within the head": start - 5}.get(cut, 1)
+            pieces = [data[:size], data[size:]] if size > 1 else [data[at : at + 1] for at in range(len(data))]
+            for piece in pieces:
+                wire.sendall(piece)
+                time.sleep(0.02 if size > 1 else 0)  # pieces that come together are read together; either way the answer is the same
+            assert read_response(wire).status == 200
+
+    assert asked(engine) == texts
+    eventually(lambda: in_flight(gateway) == 0, what="nothing in flight")
+
+
+def test_the_next_may_come_with_it(gateway: GatewayProcess, engine: FakeEngine) -> None:
+    texts = ["one", "two", "three"]
+    with gateway.connect() as wire:
+        wire.sendall(head(len(body("zero"))) + body("zero"))
+        assert read_response(wire).status == 200
+        wire.sendall(b"".join([head(len(body(text))) + body(text) for text in texts]))
+        assert [read_response(wire).status for _ in texts] == [200] * 3
+
+    assert asked(engine) == ["zero", *texts]
+
+
+def test_a_long_body_and_what_follows_it(gateway: GatewayProcess, engine: FakeEngine) -> None:
+    """The rest of a long body is read past the parser, which then is to see the next head whole."""
+    long = json.dumps(ask("look", pictures=(long_picture(),))).encode()
+    with gateway.connect() as wire:
+        for data in (long, body("short"), long, long, body("short again")):
+            wire.sendall(head(len(data)) + data)
+            assert read_response(wire).status == 200
+        wire.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_response(wire).status == 200
+
+    assert [type(content) for content in asked(engine)] == [list, str, list, list, str]
+
+
+def test_a_refusal_leaves_the_connection_right(engine: FakeEngine) -> None:
+    with GatewayProcess(engine.url, environ=environment(requests__body_bytes=2000)) as gateway, ready(gateway).connect() as wire:
+        wire.sendall(head(len(body("one"))) + body("one"))
+        assert read_response(wire).status == 200
+        wire.sendall(head(3000) + b"x" * 3000)
+        assert read_response(wire).status == 413
+        wire.sendall(head(2) + b"{}" + head(len(body("two"))) + body("two"))
+        assert [read_response(wire).status for _ in range(2)] == [400, 200]
+        wire.sendall(head(0))
+        assert read_response(wire).status == 400
+
+    assert asked(engine) == ["one", "two"]
+
+
+def test_who_leaves_within_a_body_is_noticed(gateway: GatewayProcess, engine: FakeEngine) -> None:
+    with gateway.connect() as wire:
+        wire.sendall(head(len(body("one"))) + body("one"))
+        assert read_response(wire).status == 200
+        wire.sendall(head(1000) + b"{")
+        eventually(lambda: in_flight(gateway) == 1, what="it to have arrived")
+
+    eventually(lambda: in_flight(gateway) == 0, what="nothing in flight")
+    assert asked(engine) == ["one"]
