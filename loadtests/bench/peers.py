@@ -87,6 +87,11 @@ def relay(place: Place) -> Peer:
     return Peer(Command([sys.executable, str(HERE / "relay.py"), str(place.port), f"http://127.0.0.1:{place.engine}"], MALLOC))
 
 
+def bare(place: Place) -> Peer:
+    words = map(str, (place.port, place.engine, place.redis, place.database))
+    return Peer(Command([sys.executable, str(HERE / "bare.py"), *words], MALLOC), caches=True)
+
+
 NGINX = """\
 daemon off; worker_processes 1; user root; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
 events {{ worker_connections 4096; multi_accept on; }}
@@ -159,6 +164,7 @@ def redis(port: int, folder: Path) -> Command:
 
 PEERS: dict[str, Callable[[Place], Peer]] = {
     "relay": relay,
+    "bare": bare,
     "nginx": nginx,
     "vllm-router": vllm_router,
     "litellm": litellm,

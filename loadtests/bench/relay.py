@@ -1,4 +1,4 @@
-"""The least that a Python process can do in front of an engine: a bare ASGI relay, written for comparison.
+"""The least that an ASGI service can do in front of an engine: a bare relay, written for comparison.
 
     python relay.py PORT ENGINE_URL
 

@@ -1,4 +1,4 @@
-"""Sightline beside a bare relay, nginx, vllm-router and LiteLLM, over one mock engine, in one run, as ratios. See README.md beside this.
+"""Sightline beside bare programs in Python, nginx, vllm-router and LiteLLM, over one mock engine, in one run, as ratios. See README.md.
 
     make bench [ARGS="--quick"]
     make bench ARGS="--workloads i100k --rounds 5 --assert 'hit.i100k.rps/litellm>=60'"
@@ -30,7 +30,7 @@ from loadtests.bench.programs import GATEWAY, HARNESS, Command, Invalid, Program
 from loadtests.bench.rounds import Results
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-DEFAULT = "relay,nginx,vllm-router,litellm,sightline-resend"
+DEFAULT = "relay,bare,nginx,vllm-router,litellm,sightline-resend"
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
