@@ -7,7 +7,7 @@ import time
 import pytest
 from PIL import Image
 from tests.caching import in_flight
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import FakeEngine, Script
 from tests.serving import GatewayProcess, environment, eventually, read_response, ready
 from tests.shapes import ask, data_uri, head
 
@@ -65,6 +65,31 @@ def test_a_long_body_and_what_follows_it(gateway: GatewayProcess, engine: FakeEn
         assert read_response(wire).status == 200
 
     assert [type(content) for content in asked(engine)] == [list, str, list, list, str]
+
+
+@pytest.mark.parametrize("first", [0, 5000], ids=["its body", "most of its body"])
+def test_a_long_body_that_had_to_wait_ends_where_it_ends(gateway: GatewayProcess, engine: FakeEngine, first: int) -> None:
+    """Its head was parsed before its turn, so the rest is read past a parser that expects it. Nothing in the next body is a request."""
+    engine.upcoming += [Script(ttft=0.5)]
+    hidden = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
+    two = body("two") + b" " * 100_000
+    with gateway.connect(5) as wire:
+        wire.sendall(head(len(body("one"))) + body("one"))
+        engine.wait_for_call()
+        wire.sendall(head(len(two)) + two[:first])
+        assert read_response(wire).status == 200
+        for piece in (two[first : first + 5000], two[first + 5000 :]):
+            wire.sendall(piece)
+            time.sleep(0.1)  # a read of the parser, then one past it; were they one, the answers would be the same
+        assert read_response(wire).status == 200
+        wire.sendall(head(len(hidden) * 4000, "X-Other: 1") + hidden * 4000)
+        assert read_response(wire).status == 400
+        wire.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+        models = read_response(wire)
+
+    assert models.status == 200
+    assert b'"list"' in models.body
+    assert asked(engine) == ["one", "two"]
 
 
 def test_a_refusal_leaves_the_connection_right(engine: FakeEngine) -> None:

@@ -119,6 +119,7 @@ class Protocol(asyncio.Protocol):
         self._arrived = 0  # bytes of the read that is being parsed
         self._others = False  # whether a request has ended within it
         self._within = False  # the request that came last is not whole yet
+        self._parsing = False  # nor has the parser seen it whole, though it has seen its head
         self._held_up = False  # the next request waits for the client to read what he has been sent
         self._last_word: bytes | None = None  # the refusal of what is no request, for when all before it has been answered
         self._status = 400
@@ -317,7 +318,6 @@ class Protocol(asyncio.Protocol):
         rest = start + int(head.content_length) - len(data)
         if rest < 0:  # another request follows at once
             return False
-        self._heads = 0
         self._idle_since = inf
         cycle = self._cycle = Exchange(self.app, self, head, self._peer, keep_alive=known.keep_alive)
         if rest:
@@ -375,7 +375,7 @@ class Protocol(asyncio.Protocol):
             else self._asgi(method.decode("ascii"), path, query, keep_alive=keep_alive)
         )
         self._headers = []  # fields after the body are no part of the request (RFC 9110 §6.5.1)
-        self._within = True
+        self._within = self._parsing = True
         before, self._cycle = self._cycle, cycle
         answered = before is None or before.response_complete
         if answered and not self._flow.write_paused:
@@ -407,7 +407,7 @@ class Protocol(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._head = None
         self._others = True
-        self._within = False
+        self._within = self._parsing = False
         cycle = self._cycle
         if isinstance(cycle, Exchange):
             cycle.end()
@@ -463,7 +463,8 @@ class Protocol(asyncio.Protocol):
     def filled(self) -> None:
         """The body that was read past the parser is over: what follows is a request of its own."""
         self._within = False
-        if self._heads:  # else the parser has not seen the head either
+        if self._parsing:  # else its head was known, and the parser has not seen that either
+            self._parsing = False
             self._parser = self._new_parser()
         self.transport.set_protocol(self)
 

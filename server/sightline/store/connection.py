@@ -75,8 +75,8 @@ class Connection(asyncio.Protocol):
         """
         self._require_open()
         future: asyncio.Future[list[Reply]] = self._loop.create_future()
-        for command in commands:
-            self._out.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub says one-tuple where any is taken
+        # All of them or, where one cannot be packed, none.
+        self._out += [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]  # its stub wants a one-tuple
         if not self._leaving:
             self._leaving = True
             self._loop.call_soon(self._flush)

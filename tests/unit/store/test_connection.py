@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from sightline.store.connection import Connection
 
 
@@ -40,3 +42,18 @@ async def test_what_is_asked_in_one_turn_leaves_in_one_write_in_its_order() -> N
     connection.data_received(b"$1\r\n0\r\n+OK\r\n$1\r\n1\r\n")
     assert [await first, await second] == [[b"0"], [b"1"]]
     connection.close()
+
+
+async def test_a_call_that_cannot_be_packed_leaves_nothing_behind() -> None:
+    """Else its first command's reply would be taken for that of the next call."""
+    loop = asyncio.get_running_loop()
+    connection, transport = Connection(loop), Transport()
+    to_redis: Any = transport
+    connection.connection_made(to_redis)
+
+    with pytest.raises(UnicodeEncodeError):
+        connection.call([("GET", "a"), ("GET", "\ud800")], loop.time() + 60)
+    connection.call([("GET", "b")], loop.time() + 60)
+    await asyncio.sleep(0)
+
+    assert transport.writes == [b"*2\r\n$3\r\nGET\r\n$1\r\nb\r\n"]
