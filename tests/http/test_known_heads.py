@@ -1,15 +1,17 @@
 """A connection that is kept sends the same head again and again: each request is answered for itself, however it comes."""
 
 import io
+import itertools
 import json
 import time
+from random import Random
 
 import pytest
 from PIL import Image
 from tests.caching import in_flight
 from tests.fakes.engine import FakeEngine, Script
 from tests.serving import GatewayProcess, environment, eventually, read_response, ready
-from tests.shapes import ask, data_uri, head
+from tests.shapes import ask, data_uri, head, question
 
 
 def long_picture() -> str:
@@ -90,6 +92,47 @@ def test_a_long_body_that_had_to_wait_ends_where_it_ends(gateway: GatewayProcess
     assert models.status == 200
     assert b'"list"' in models.body
     assert asked(engine) == ["one", "two"]
+
+
+def _any_request(random: Random) -> tuple[bytes, int, str | None]:
+    """A request, the status that it is due, and the question that the engine is due."""
+    kind = random.choice(["plain", "plain", "plain", "long", "other head", "chunked", "wrong", "empty", "models"])
+    text = question()
+    data = body(text) + (b" " * random.randrange(40_000, 150_000) if kind == "long" else b"")
+    match kind:
+        case "other head":
+            return head(len(data), f"X-Other: {text}") + data, 200, text
+        case "chunked":
+            return head(None, "Transfer-Encoding: chunked") + b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data), 200, text
+        case "wrong":
+            return head(len(data)) + b"x" * len(data), 400, None
+        case "empty":
+            return head(0), 400, None
+        case "models":
+            return b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n", 200, None
+    return head(len(data)) + data, 200, text
+
+
+@pytest.mark.parametrize("seed", [*range(24), 166, 301, 352])
+def test_however_a_connection_is_cut_each_request_has_its_own_answer(gateway: GatewayProcess, engine: FakeEngine, seed: int) -> None:
+    """Some wait for the answers before them, some do not; what is read at once never matches what was sent at once."""
+    random = Random(seed)
+    requests = [_any_request(random) for _ in range(14)]
+    unread: list[int] = []
+    with gateway.connect(10) as wire:
+        for data, status, _ in requests:
+            cuts = sorted(random.sample(range(1, len(data)), min(len(data) - 1, random.randrange(4))))
+            for first, last in itertools.pairwise([0, *cuts, len(data)]):
+                wire.sendall(data[first:last])
+                time.sleep(random.choice([0, 0.003]))  # whatever it makes of the reads, the answers are the same
+            unread.append(status)
+            if random.random() < 0.6:
+                assert [read_response(wire).status for _ in unread] == unread
+                unread.clear()
+        assert [read_response(wire).status for _ in unread] == unread
+
+    assert asked(engine) == [text for _, _, text in requests if text is not None]
+    eventually(lambda: in_flight(gateway) == 0, what="nothing in flight")
 
 
 def test_a_refusal_leaves_the_connection_right(engine: FakeEngine) -> None:

@@ -420,6 +420,8 @@ class Protocol(asyncio.Protocol):
             self._hold_up()
         elif self._pipeline:
             self._begin(self._pipeline.pop())
+            if self._may_read():  # so much of its body may have come just before its turn that no more was read
+                self._flow.resume_reading()
 
     def _begin(self, cycle: Exchange | RequestResponseCycle) -> None:
         self._current = cycle
