@@ -22,7 +22,7 @@ check: $(VENV)/test.stamp ## Lint, types, and which module may import which
 	@out=$$($(BIN)/lint-imports --no-logo) || { echo "$$out"; exit 1; }
 	@echo "check: format, lint, types and floors are right"
 
-bench: $(VENV)/test.stamp $(VENV)/load.stamp ## Measure the added latency beside a bare relay and other gateways
+bench: $(VENV)/test.stamp $(VENV)/load.stamp ## Measure what it costs beside bare programs and other gateways
 	@$(BIN)/python loadtests/bench/run.py $(ARGS)
 
 load: $(VENV)/load.stamp $(VENV)/locust.stamp ## Let users as they are ask it all they ask (Locust); ARGS="--web" for its page
