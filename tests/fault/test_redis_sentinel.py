@@ -37,19 +37,20 @@ async def test_a_failover_is_followed(servers: tuple[RedisServer, RedisServer, R
     url = f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{sentinel.port}/pictures"
     store = open_store(url, Cache(timeout=0.5), Metrics())
 
-    async def put() -> bool:
+    async def put(key: str, at: RedisServer) -> bool:
+        """A Sentinel that has just started, or a primary that has just gone, may refuse a first one."""
         try:
-            await store.put("after", b"x", 60, ["group"])
+            await store.put(key, b"x", 60, ["group"])
         except StoreError:
             return False
-        return replica.tell("EXISTS", "after") == b":1"
+        return at.tell("EXISTS", key) == b":1"
 
     async def replicated() -> bool:
         return replica.tell("EXISTS", "before") == b":1" and b"slaves=1" in sentinel.tell("INFO", "sentinel")
 
-    await store.put("before", b"x", 60)
+    await until(lambda: put("before", primary), FAILOVER_SECONDS)
     await until(replicated, FAILOVER_SECONDS)
     primary.kill()
-    await until(put, FAILOVER_SECONDS)
+    await until(lambda: put("after", replica), FAILOVER_SECONDS)
     assert await store.get(["before", "after"]) == [b"x", b"x"]
     await store.close()
