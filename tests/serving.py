@@ -151,13 +151,28 @@ def ready(gateway: GatewayProcess) -> GatewayProcess:
 
 
 def read_response(wire: socket.socket) -> Raw:
-    """One response with a content-length, and not a byte of what follows it."""
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += _receive(wire, 1)
-    first, *lines = head[:-4].decode("latin-1").split("\r\n")
+    """One response with a content-length or in chunks, and not a byte of what follows it."""
+    first, *lines = _until(wire, b"\r\n\r\n").decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return Raw(int(first.split()[1]), headers, _receive(wire, int(headers["content-length"])))
+    body = _receive(wire, int(headers["content-length"])) if "content-length" in headers else _chunks(wire)
+    return Raw(int(first.split()[1]), headers, body)
+
+
+def _chunks(wire: socket.socket) -> bytes:
+    body = b""
+    while size := int(_until(wire, b"\r\n"), 16):
+        body += _receive(wire, size)
+        assert _receive(wire, 2) == b"\r\n"
+    assert _receive(wire, 2) == b"\r\n"
+    return body
+
+
+def _until(wire: socket.socket, end: bytes) -> bytes:
+    """What comes before `end`."""
+    data = b""
+    while not data.endswith(end):
+        data += _receive(wire, 1)
+    return data[: -len(end)]
 
 
 def _receive(wire: socket.socket, size: int) -> bytes:
