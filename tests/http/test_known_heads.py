@@ -105,6 +105,7 @@ def test_a_body_of_which_much_came_before_its_turn_is_read_on(gateway: GatewayPr
             wire.sendall(piece)
             time.sleep(0.1)  # the second is to wait until reading goes on; wherever it is then, it is answered
         assert read_response(wire).status == 200
+        time.sleep(0.1)
         wire.sendall(two[110_000:])
         assert read_response(wire).status == 200
 
