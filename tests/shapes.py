@@ -45,6 +45,11 @@ def head(length: int | None, *lines: str, path: str = "/v1/chat/completions", ho
     return "\r\n".join([*given, "", ""]).encode("latin-1")
 
 
+def post(data: bytes, *lines: str) -> bytes:
+    """A whole POST as bytes."""
+    return head(len(data), *lines) + data
+
+
 class Answered(Protocol):
     @property
     def headers(self) -> Any: ...

@@ -5,13 +5,14 @@ import itertools
 import json
 import time
 from random import Random
+from typing import Any
 
 import pytest
 from PIL import Image
 from tests.caching import in_flight
 from tests.fakes.engine import FakeEngine, Script
 from tests.serving import GatewayProcess, environment, eventually, read_response, ready
-from tests.shapes import ask, data_uri, head, question
+from tests.shapes import ask, data_uri, head, post, question
 
 
 def long_picture() -> str:
@@ -20,8 +21,8 @@ def long_picture() -> str:
     return data_uri(file.getvalue())
 
 
-def body(text: str) -> bytes:
-    return json.dumps(ask(text)).encode()
+def body(text: str, **fields: Any) -> bytes:
+    return json.dumps(ask(text, **fields)).encode()
 
 
 def asked(engine: FakeEngine) -> list[str]:
@@ -33,7 +34,7 @@ def test_each_is_answered_for_itself(gateway: GatewayProcess, engine: FakeEngine
     texts = [f"question {10**number}" for number in range(4)]
     with gateway.connect() as wire:
         for text in texts:
-            data, start = head(len(body(text))) + body(text), len(head(len(body(text))))
+            data, start = post(body(text)), len(head(len(body(text))))
             size = {"whole": len(data), "behind the head": start, "within the body": start + 20, "within the head": start - 5}.get(cut, 1)
             pieces = [data[:size], data[size:]] if size > 1 else [data[at : at + 1] for at in range(len(data))]
             for piece in pieces:
@@ -48,9 +49,9 @@ def test_each_is_answered_for_itself(gateway: GatewayProcess, engine: FakeEngine
 def test_the_next_may_come_with_it(gateway: GatewayProcess, engine: FakeEngine) -> None:
     texts = ["one", "two", "three"]
     with gateway.connect() as wire:
-        wire.sendall(head(len(body("zero"))) + body("zero"))
+        wire.sendall(post(body("zero")))
         assert read_response(wire).status == 200
-        wire.sendall(b"".join([head(len(body(text))) + body(text) for text in texts]))
+        wire.sendall(b"".join([post(body(text)) for text in texts]))
         assert [read_response(wire).status for _ in texts] == [200] * 3
 
     assert asked(engine) == ["zero", *texts]
@@ -58,10 +59,10 @@ def test_the_next_may_come_with_it(gateway: GatewayProcess, engine: FakeEngine) 
 
 def test_a_long_body_and_what_follows_it(gateway: GatewayProcess, engine: FakeEngine) -> None:
     """The rest of a long body is read past the parser, which then is to see the next head whole."""
-    long = json.dumps(ask("look", pictures=(long_picture(),))).encode()
+    long = body("look", pictures=(long_picture(),))
     with gateway.connect() as wire:
         for data in (long, body("short"), long, long, body("short again")):
-            wire.sendall(head(len(data)) + data)
+            wire.sendall(post(data))
             assert read_response(wire).status == 200
         wire.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
         assert read_response(wire).status == 200
@@ -76,7 +77,7 @@ def test_a_long_body_that_had_to_wait_ends_where_it_ends(gateway: GatewayProcess
     hidden = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
     two = body("two") + b" " * 100_000
     with gateway.connect(5) as wire:
-        wire.sendall(head(len(body("one"))) + body("one"))
+        wire.sendall(post(body("one")))
         engine.wait_for_call()
         wire.sendall(head(len(two)) + two[:first])
         assert read_response(wire).status == 200
@@ -84,7 +85,7 @@ def test_a_long_body_that_had_to_wait_ends_where_it_ends(gateway: GatewayProcess
             wire.sendall(piece)
             time.sleep(0.1)  # a read of the parser, then one past it; were they one, the answers would be the same
         assert read_response(wire).status == 200
-        wire.sendall(head(len(hidden) * 4000, "X-Other: 1") + hidden * 4000)
+        wire.sendall(post(hidden * 4000, "X-Other: 1"))
         assert read_response(wire).status == 400
         wire.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
         models = read_response(wire)
@@ -99,7 +100,7 @@ def test_a_body_of_which_much_came_before_its_turn_is_read_on(gateway: GatewayPr
     engine.upcoming += [Script(ttft=0.4)]
     two = body("two") + b" " * 150_000
     with gateway.connect(5) as wire:
-        wire.sendall(head(len(body("one"))) + body("one"))
+        wire.sendall(post(body("one")))
         engine.wait_for_call()
         for piece in (head(len(two)) + two[:70_000], two[70_000:110_000]):
             wire.sendall(piece)
@@ -116,19 +117,19 @@ def _any_request(random: Random) -> tuple[bytes, int, str | None]:
     """A request, the status that it is due, and the question that the engine is due."""
     kind = random.choice(["plain", "plain", "plain", "streamed", "long", "other head", "chunked", "wrong", "empty", "models"])
     text = question()
-    data = json.dumps(ask(text, stream=kind == "streamed")).encode() + (b" " * random.randrange(40_000, 150_000) if kind == "long" else b"")
+    data = body(text, stream=kind == "streamed") + (b" " * random.randrange(40_000, 150_000) if kind == "long" else b"")
     match kind:
         case "other head":
-            return head(len(data), f"X-Other: {text}") + data, 200, text
+            return post(data, f"X-Other: {text}"), 200, text
         case "chunked":
             return head(None, "Transfer-Encoding: chunked") + b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data), 200, text
         case "wrong":
-            return head(len(data)) + b"x" * len(data), 400, None
+            return post(b"x" * len(data)), 400, None
         case "empty":
             return head(0), 400, None
         case "models":
             return b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n", 200, None
-    return head(len(data)) + data, 200, text
+    return post(data), 200, text
 
 
 @pytest.mark.parametrize("seed", range(32))
@@ -155,11 +156,11 @@ def test_however_a_connection_is_cut_each_request_has_its_own_answer(gateway: Ga
 
 def test_a_refusal_leaves_the_connection_right(engine: FakeEngine) -> None:
     with GatewayProcess(engine.url, environ=environment(requests__body_bytes=2000)) as gateway, ready(gateway).connect() as wire:
-        wire.sendall(head(len(body("one"))) + body("one"))
+        wire.sendall(post(body("one")))
         assert read_response(wire).status == 200
-        wire.sendall(head(3000) + b"x" * 3000)
+        wire.sendall(post(b"x" * 3000))
         assert read_response(wire).status == 413
-        wire.sendall(head(2) + b"{}" + head(len(body("two"))) + body("two"))
+        wire.sendall(post(b"{}") + post(body("two")))
         assert [read_response(wire).status for _ in range(2)] == [400, 200]
         wire.sendall(head(0))
         assert read_response(wire).status == 400
@@ -169,7 +170,7 @@ def test_a_refusal_leaves_the_connection_right(engine: FakeEngine) -> None:
 
 def test_who_leaves_within_a_body_is_noticed(gateway: GatewayProcess, engine: FakeEngine) -> None:
     with gateway.connect() as wire:
-        wire.sendall(head(len(body("one"))) + body("one"))
+        wire.sendall(post(body("one")))
         assert read_response(wire).status == 200
         wire.sendall(head(1000) + b"{")
         eventually(lambda: in_flight(gateway) == 1, what="it to have arrived")

@@ -7,12 +7,11 @@ import pytest
 from tests.caching import in_flight
 from tests.fakes.engine import FakeEngine, Script
 from tests.serving import GatewayProcess, environment, eventually, read_response, ready
-from tests.shapes import ask, head
+from tests.shapes import ask, head, post
 
 
 def request(body: dict[str, object]) -> bytes:
-    data = json.dumps(body).encode()
-    return head(len(data)) + data
+    return post(json.dumps(body).encode())
 
 
 def test_answers_come_in_the_order_of_the_requests(gateway: GatewayProcess, engine: FakeEngine) -> None:

@@ -21,8 +21,6 @@ def client_address(trusted: Sequence[str]) -> ClientAddress:
 
 
 def _nearest_stranger(peer: str, forwarded: Sequence[bytes], trusted: tuple[IPv4Network | IPv6Network, ...]) -> str:
-    if not forwarded:
-        return peer
     nearest = peer
     hops = b",".join(forwarded).rsplit(b",", MOST_HOPS)[-MOST_HOPS:]
     while is_within(nearest, trusted) and hops:

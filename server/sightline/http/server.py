@@ -118,8 +118,7 @@ class Protocol(asyncio.Protocol):
         self._head: int | None = None  # bytes of a head, or of the fields after the last chunk, not complete yet; None between heads
         self._arrived = 0  # bytes of the read that is being parsed
         self._others = False  # whether a request has ended within it
-        self._within = False  # the request that came last is not whole yet
-        self._parsing = False  # nor has the parser seen it whole, though it has seen its head
+        self._within = False  # the parser has seen the head of the request that came last, and not yet its end
         self._held_up = False  # the next request waits for the client to read what he has been sent
         self._last_word: bytes | None = None  # the refusal of what is no request, for when all before it has been answered
         self._status = 400
@@ -324,7 +323,6 @@ class Protocol(asyncio.Protocol):
             self._begin(cycle)
             if start < len(data):
                 cycle.take(data[start:])
-            self._within = True
             self.transport.set_protocol(Filling(self, cycle, rest))
         else:
             cycle.take(data[start:])
@@ -375,7 +373,7 @@ class Protocol(asyncio.Protocol):
             else self._asgi(method.decode("ascii"), path, query, keep_alive=keep_alive)
         )
         self._headers = []  # fields after the body are no part of the request (RFC 9110 §6.5.1)
-        self._within = self._parsing = True
+        self._within = True
         before, self._cycle = self._cycle, cycle
         answered = before is None or before.response_complete
         if answered and not self._flow.write_paused:
@@ -407,7 +405,7 @@ class Protocol(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._head = None
         self._others = True
-        self._within = self._parsing = False
+        self._within = False
         cycle = self._cycle
         if isinstance(cycle, Exchange):
             cycle.end()
@@ -464,9 +462,8 @@ class Protocol(asyncio.Protocol):
 
     def filled(self) -> None:
         """The body that was read past the parser is over: what follows is a request of its own."""
-        self._within = False
-        if self._parsing:  # else its head was known, and the parser has not seen that either
-            self._parsing = False
+        if self._within:  # else its head was known, and the parser has not seen that either
+            self._within = False
             self._parser = self._new_parser()
         self.transport.set_protocol(self)
 

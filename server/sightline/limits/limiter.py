@@ -8,10 +8,10 @@ import asyncio
 import contextlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from sightline.limits.callers import Caller
 from sightline.limits.gcra import Rate
@@ -115,7 +115,7 @@ class Limiter:
             self._refused["requests"].inc()
             raise refusal
 
-    def take(self, caller: Caller, cost: Cost, lookups: Sequence[str] = (), *, answer: bool = False) -> Coroutine[Any, Any, Permit]:
+    async def take(self, caller: Caller, cost: Cost, lookups: Sequence[str] = (), *, answer: bool = False) -> Permit:
         """Looks `lookups` up and charges `caller`, in one round trip; raises RateLimited.
 
         `answer` says that the first look-up is for a kept answer: a value there costs no tokens and takes no slot.
@@ -126,15 +126,15 @@ class Limiter:
             Charge(key, kind, whose, rate, 1 if kind == "requests" else tokens if kind == "tokens" else images, kind != "tokens")
             for key, kind, whose, rate in plan.rates
         ]
-        return self._take(caller, Order(charges, self._slots(plan), lookups, answer))
+        return await self._take(caller, Order(charges, self._slots(plan), lookups, answer))
 
-    def take_more(self, caller: Caller, cost: Cost) -> Coroutine[Any, Any, Permit]:
+    async def take_more(self, caller: Caller, cost: Cost) -> Permit:
         """For a request whose kept answer turned out unusable: the tokens and the slot that a hit did not take."""
         plan = self._plan(caller)
         charges = [
             Charge(key, kind, whose, rate, cost.tokens if kind == "tokens" else 0, on_hit=False) for key, kind, whose, rate in plan.rates
         ]
-        return self._take(caller, Order(charges, self._slots(plan)))
+        return await self._take(caller, Order(charges, self._slots(plan)))
 
     async def run(self) -> None:
         """Renews the leases of slots in use, for ever; its owner cancels it and then awaits `close`."""
