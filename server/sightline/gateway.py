@@ -29,6 +29,7 @@ from sightline.telemetry.record import Record
 from sightline.wire.folding import expand, stamp
 from sightline.wire.protocol import Base64, ChatRequest, EngineQuestion
 from sightline.wire.reply import Reply, Told, Whole
+from sightline.wire.sse import batch
 
 ANSWER_TOKENS = 512  # reserved for an answer whose request sets no limit; what it really took is settled
 _encode = msgspec.json.Encoder().encode
@@ -271,7 +272,7 @@ def _replay(hit: Hit, request: ChatRequest) -> Reply:
     """A kept answer in the form asked for, with an id and a time of its own."""
     fresh, now = f"chatcmpl-{os.urandom(16).hex()}", int(time.time())
     body = stamp(hit.tail, id=fresh, created=now)
-    return Told(expand(body, id=fresh, created=now)) if request.stream else Whole(body)
+    return Told(batch(*expand(body, id=fresh, created=now))) if request.stream else Whole(body)
 
 
 def _cost(asked: Asked) -> Cost:

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from sightline.wire.reply import Batch, Event, Pause, Stream
+from sightline.wire.reply import Batch, Pause, Stream
+from sightline.wire.sse import payloads
 
 
 class Reader:
@@ -10,27 +11,28 @@ class Reader:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._batches: asyncio.Queue[Batch] = asyncio.Queue()
+        self._batches: asyncio.Queue[Batch | None] = asyncio.Queue()
         self._wanted = asyncio.Event()
         self._pouring: asyncio.Task[None] | None = None
 
-    async def read(self) -> Batch:
-        """The next batch, or none at the end; raises what ended the stream otherwise."""
+    async def read(self) -> list[bytes]:
+        """The chunks of the next batch, or none at the end; raises what ended the stream otherwise."""
         self._wanted.set()
         if self._pouring is None:
             self._pouring = asyncio.create_task(self._stream.pour(self._take))
-            self._pouring.add_done_callback(lambda _: self._batches.put_nowait(()))
+            self._pouring.add_done_callback(lambda _: self._batches.put_nowait(None))
         batch = await self._batches.get()
-        if not batch:
+        if batch is None:
             self._pouring.result()
-        return batch
+            return []
+        return payloads(batch.asked)
 
-    async def rest(self) -> list[Event]:
+    async def rest(self) -> list[bytes]:
         """All that is left."""
-        events: list[Event] = []
-        while batch := await self.read():
-            events += batch
-        return events
+        found: list[bytes] = []
+        while chunks := await self.read():
+            found += chunks
+        return found
 
     async def leave(self) -> None:
         """As a client that goes: its task is cancelled, and the stream closed."""
@@ -48,12 +50,12 @@ class Reader:
         await self._wanted.wait()
 
 
-async def events_of(stream: Stream) -> list[Event]:
+async def chunks_of(stream: Stream) -> list[bytes]:
     """All of it, as fast as it comes."""
-    events: list[Event] = []
+    found: list[bytes] = []
 
     def take(batch: Batch) -> None:
-        events.extend(batch)
+        found.extend(payloads(batch.asked))
 
     await stream.pour(take)
-    return events
+    return found

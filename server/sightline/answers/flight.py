@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from sightline.errors import EngineError
 from sightline.wire.folding import Fold
 from sightline.wire.reply import Batch, Pause, Sink, Stream, hand
+from sightline.wire.sse import payloads
 
 _FOLDED = 64  # batches folded at once
-_EVENT_BYTES = 160  # what an event costs beside its bytes: the tuple, the bytes object, its place in the log
+_BATCH_BYTES = 120  # what a batch costs beside its bytes: two objects, and their place in the log
 
 
 @dataclass(eq=False, slots=True)
@@ -34,21 +35,6 @@ class _Live:
     into: Sink
     over: asyncio.Future[Pause | None]
     error: Exception | None = None
-
-    def take(self, batch: Batch, position: int) -> bool:
-        """Whether it takes more."""
-        if self.over.done():  # it has been cancelled, and has not yet been told
-            return False
-        self.place.position = position
-        try:
-            wait = self.into(batch)
-        except Exception as error:  # noqa: BLE001  it is this reader's to raise, and nobody else's
-            self.error, wait = error, None
-        else:
-            if wait is None:
-                return True
-        self.over.set_result(wait)
-        return False
 
 
 class Flight:
@@ -160,10 +146,19 @@ class Flight:
 
     def _append(self, batch: Batch) -> Pause | None:
         self._log.append(batch)
-        self._size += _cost(batch)
+        self._size += len(batch.asked) + _BATCH_BYTES
         end = self._first + len(self._log)
-        if self._live:
-            self._live = [reader for reader in self._live if reader.take(batch, end)]
+        for reader in self._live:
+            if reader.over.done():  # it has been cancelled, and has not yet been told
+                continue
+            reader.place.position = end
+            try:
+                wait = reader.into(batch)
+            except Exception as error:  # noqa: BLE001  it is this reader's to raise, and nobody else's
+                reader.error, wait = error, None
+            if wait is not None or reader.error is not None:
+                reader.over.set_result(wait)
+                self._live = [one for one in self._live if one is not reader]
         if end == 1:
             self._wake()
         if end - self._folded >= _FOLDED:
@@ -175,8 +170,7 @@ class Flight:
         fresh = self._log[self._folded - self._first :]
         self._folded += len(fresh)
         if self._fold is not None:
-            for batch in fresh:
-                self._fold.add(batch)
+            self._fold.add(payloads(b"".join([batch.asked for batch in fresh])))
             if self._fold.size > self._keep_bytes:
                 self._fold = None
 
@@ -187,7 +181,7 @@ class Flight:
         self._fold_more()
         count = 0
         while self._size > self._log_bytes and count < len(self._log):
-            self._size -= _cost(self._log[count])
+            self._size -= len(self._log[count].asked) + _BATCH_BYTES
             count += 1
         del self._log[:count]
         self._first += count
@@ -210,7 +204,3 @@ class Flight:
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(None)
-
-
-def _cost(batch: Batch) -> int:
-    return sum([len(event.data) + _EVENT_BYTES for event in batch])

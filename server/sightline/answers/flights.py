@@ -21,6 +21,7 @@ from sightline.answers.flight import Flight, Place
 from sightline.errors import EngineError, Unavailable
 from sightline.wire.folding import NotExpandable, expand
 from sightline.wire.reply import Reply, Sink, Told, Whole
+from sightline.wire.sse import batch
 
 Call = Callable[[], Awaitable[Reply]]
 Landed = Callable[[bytes], bool]
@@ -94,8 +95,9 @@ class Flights:
         def over(task: asyncio.Task[None]) -> None:
             # A task that is cancelled before its first step runs none of its code; this runs all the same.
             self._tasks.discard(task)
-            self._forget(flight)
-            flight.end(_shutting_down())
+            if not flight.ended:
+                self._forget(flight)
+                flight.end(_shutting_down())
 
         task.add_done_callback(over)
         return flight
@@ -166,7 +168,7 @@ class Ride:
             completion = self._flight.completion
             self.leave()
             stamp = _stamp.decode(completion)
-            return Told(expand(completion, id=stamp.id, created=stamp.created))
+            return Told(batch(*expand(completion, id=stamp.id, created=stamp.created)))
         except (NotExpandable, msgspec.DecodeError):
             return await self._change_flight()
         except BaseException:

@@ -17,7 +17,7 @@ from sightline.engines.connection import BrokenAnswer, CannotConnect, Connector,
 from sightline.errors import EngineError, EngineRefused, EngineTimeout, RateLimited, SightlineError, Unavailable
 from sightline.settings import Timeouts
 from sightline.wire import sse
-from sightline.wire.reply import Batch, Event, Pause, Reply, Sink, Whole
+from sightline.wire.reply import Batch, Pause, Sink, Whole
 
 MAX_ANSWER_BYTES = 16 * 2**20
 _LINGER = 5.0  # seconds an engine may leave a response open after its [DONE]
@@ -40,7 +40,7 @@ class Client:
     async def close(self) -> None:
         self._connector.close()
 
-    async def chat(self, body: bytes, *, stream: bool, lines: bytes = b"") -> Reply:
+    async def chat(self, body: bytes, *, stream: bool, lines: bytes = b"") -> "Whole | EngineStream":
         """Asks, and returns once the answer has begun (its first event) or, as JSON, is there. Raises SightlineError."""
         response = await self._send(b"POST", b"/v1/chat/completions", self._headers + lines, body)
         limit = self._timeouts.first_token if stream else self._timeouts.answer
@@ -56,7 +56,7 @@ class Client:
                 raise EngineTimeout(f"The engine did not {what} within {limit:g} s.") from None
             raise
 
-    async def _reply(self, response: Response, *, stream: bool) -> Reply:
+    async def _reply(self, response: Response, *, stream: bool) -> "Whole | EngineStream":
         if not stream:
             return Whole(await _whole(response))
         await _head(response)
@@ -125,31 +125,38 @@ class EngineStream:
     def __init__(self, response: Response, between_tokens: float) -> None:
         self._response = response
         self._silence = between_tokens
-        self._decoder = sse.Decoder()
-        self._first: Batch = ()
-        self._done = False
+        self._reader = sse.Reader()
+        self._first: Batch | None = None
         self._error: Exception | None = None
         self._into: Sink
         self._over: asyncio.Future[Pause | None]  # of a pouring: nothing at its end, or what is to be waited for before more
 
+    @property
+    def failed(self) -> bool:
+        """Whether it ended by the engine's fault."""
+        return self._reader.failure is not None
+
     async def begin(self) -> None:
         """Waits for the first events, so that a failure before them is still a status. Their time limit is running already."""
-        while not self._first and not self._done:
-            self._first = self._events(await self._piece())
-        if not self._first:
-            raise EngineError("The engine ended its answer before it had begun.")
+        reader = self._reader
+        while self._first is None and not reader.done and reader.failure is None:
+            self._first = reader.feed(await self._piece())
+        if self._first is None:
+            raise reader.failure or EngineError("The engine ended its answer before it had begun.")
         self._unlimited()
 
     async def pour(self, into: Sink) -> None:
         self._into = into
-        first, self._first = self._first, ()
-        wait = into(first)
+        first, self._first = self._first, None
+        wait = into(first) if first is not None else None
         while True:
             if wait is not None:
                 await wait()
-            if self._error is not None:  # what came before the failure has been handed on; now the failure itself
+            if self._error is not None:
                 raise self._error
-            if self._done:
+            if self._reader.failure is not None:  # what came before it has been handed on
+                raise self._failure(self._reader.failure)
+            if self._reader.done:
                 return
             self._over = asyncio.get_running_loop().create_future()
             self._response.limit(self._silence)
@@ -161,13 +168,15 @@ class EngineStream:
                 self._unlimited()
 
     def _hear(self, piece: bytes) -> None:
-        """A piece has come; from within the network's callback."""
-        try:
-            events = self._events(piece)
-            wait = self._into(events) if events else None
-        except Exception as error:  # noqa: BLE001  it is the pourer's to raise, and must not reach the connection
-            self._error, wait = error, None
-        if self._done or self._error is not None or wait is not None:
+        """A piece has come, or an empty one at the end; from within the network's callback."""
+        reader, wait = self._reader, None
+        batch = reader.feed(piece)
+        if batch is not None:
+            try:
+                wait = self._into(batch)
+            except Exception as error:  # noqa: BLE001  it is the pourer's to raise, and must not reach the connection
+                self._error = error
+        if wait is not None or reader.done or reader.failure is not None or self._error is not None:
             self._response.listen(None)
             if not self._over.done():
                 self._over.set_result(wait)
@@ -175,44 +184,26 @@ class EngineStream:
             self._response.limit(self._silence)
 
     def _unlimited(self) -> None:
-        """It is the engine's silence that is limited; until it is asked for more, the client may be slow."""
-        if not self._done:
+        """It is the engine's silence that is limited; until it is asked for more, the client may be slow.
+
+        A complete answer gives its connection back by itself once the engine has ended the response, which is soon.
+        """
+        if self._reader.done:
+            self._response.limit(_LINGER)
+        else:
             self._response.unlimited()
+
+    def _failure(self, failure: SightlineError) -> SightlineError:
+        self._response.close()
+        return EngineTimeout(f"The engine fell silent for {self._silence:g} s within its answer.") if self._response.late else failure
 
     async def _piece(self) -> bytes:
         with contextlib.suppress(BrokenAnswer):
             return await self._response.some()
         return b""
 
-    def _events(self, piece: bytes) -> Batch:
-        """The events that `piece` completed; with those before a failure the failure waits in `_error`. Nothing left is no piece."""
-        if self._response.late:
-            raise EngineTimeout(f"The engine fell silent for {self._silence:g} s within its answer.")
-        if not piece:
-            raise EngineError("The engine's answer ended before it was complete.")
-        events: list[Event] = []
-        try:
-            for payload in self._decoder.feed(piece):
-                if payload == b"[DONE]":
-                    self._finish()
-                    break
-                events.append(sse.event(payload))
-        except SightlineError as error:
-            self._response.listen(None)
-            self._response.close()
-            if not events:
-                raise
-            self._error = error
-        return tuple(events)
-
-    def _finish(self) -> None:
-        """The answer is complete. The connection goes back to the pool by itself once the engine has ended the response, which is soon."""
-        self._done = True
-        if not self._response.complete:
-            self._response.limit(_LINGER)
-
     async def aclose(self) -> None:
-        if not self._done:
+        if not self._reader.done:
             self._response.close()
 
 

@@ -50,7 +50,7 @@ class Response:
         self._whole = False  # nobody wants to hear of anything but the end
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._hear: Callable[[bytes], None] | None = None
+        self.hear: Callable[[bytes], None] | None = None  # who listens; while somebody does, nothing waits to be read
 
     def limit(self, seconds: float) -> None:
         """Ends it when it is not complete in so many seconds, or in those of the next such call."""
@@ -74,16 +74,16 @@ class Response:
 
     def listen(self, hear: Callable[[bytes], None] | None) -> None:
         """From now on `hear` is told each piece as it comes, an empty one at the end. None: it waits for `some`, or another listener."""
-        self._hear = hear
+        self.hear = hear
         if hear is not None:
             self.deliver()
 
     def deliver(self) -> None:
         """What has come goes to who listens: once a read, so that what came together goes on together."""
-        while self._hear is not None and self._pieces:
-            self._hear(self._gather())
-        if self._hear is not None and (self.complete or self._error is not None):
-            self._hear(b"")
+        while self.hear is not None and self._pieces:
+            self.hear(self._gather())
+        if self.hear is not None and (self.complete or self._error is not None):
+            self.hear(b"")
 
     def _gather(self) -> bytes:
         pieces, self._pieces = self._pieces, []
@@ -129,13 +129,13 @@ class Response:
         self._pieces.append(piece)
         self._waiting_bytes += len(piece)
         enough = self._waiting_bytes >= self._most
-        if self._hear is None and (enough or not self._whole):
+        if self.hear is None and (enough or not self._whole):
             self._wake()
         return not enough
 
     def end(self, error: Exception | None = None) -> None:
         self._error, self.complete = error, error is None
-        if self._hear is not None:
+        if self.hear is not None:
             self.deliver()
         self._wake()
 
@@ -163,6 +163,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._head_bytes = 0
         self._any = False  # a byte of the answer has come
+        self._between_chunks = False  # the parser has seen a chunk to its end, and nothing of what comes next
         self._paused = False
         self.transport: Any = None
         self.idle_since = 0.0
@@ -201,6 +202,13 @@ class Connection(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
+        if self._between_chunks and self._response is not None and self._response.hear is not None:
+            start = data.find(b"\r\n", 0, 8) + 2
+            size = len(data) - start - 2
+            if size > 0 and data[:start] == b"%x\r\n" % size and data[-2:] == b"\r\n":
+                # One chunk, not the last, whole and alone in its read: the parser would be where it is.
+                self._response.hear(data[start:-2])
+                return
         self._any = True
         try:
             self._parser.feed_data(data)
@@ -209,6 +217,7 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
         if self._response is not None:
             self._response.deliver()
+        self._between_chunks = self._between_chunks and data.endswith(b"\r\n")  # else the next one has begun
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self.deadline.stop()
@@ -240,6 +249,12 @@ class Connection(asyncio.Protocol):
         if status >= 200 and self._response is not None:
             self._response.take_head(status, self._headers)
 
+    def on_chunk_header(self) -> None:
+        self._between_chunks = False
+
+    def on_chunk_complete(self) -> None:
+        self._between_chunks = True
+
     def on_body(self, piece: bytes) -> None:
         if self._response is not None and not self._response.take(piece) and not self._paused:
             self._paused = True
@@ -247,6 +262,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         response = self._response
+        self._between_chunks = False
         if response is None or not response.status:  # 1xx: the answer proper is still to come
             return
         self._response = None

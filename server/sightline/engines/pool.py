@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import structlog
 from blake3 import blake3
 
-from sightline.engines.client import Client, NotAnswered
+from sightline.engines.client import Client, EngineStream, NotAnswered
 from sightline.engines.discovery import LOOK_EVERY, Directory
 from sightline.engines.health import Health, RetryBudget
 from sightline.engines.reuse import Reuse, is_miss
@@ -25,7 +25,7 @@ from sightline.resolving import Names, Resolve
 from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
 from sightline.wire.protocol import Base64, EngineQuestion
-from sightline.wire.reply import Batch, Pause, Reply, Sink, Stream, Whole
+from sightline.wire.reply import Reply, Sink, Whole
 
 _log = structlog.get_logger()
 
@@ -212,7 +212,9 @@ class Pool:
             return Answered(reply, member.name)
         return Answered(_Counted(reply, call), member.name)
 
-    async def _ask_somebody(self, question: EngineQuestion, prepare: Prepare, affinity: str | None) -> tuple[Member, Reply, float]:
+    async def _ask_somebody(
+        self, question: EngineQuestion, prepare: Prepare, affinity: str | None
+    ) -> tuple[Member, Whole | EngineStream, float]:
         self._budget.request()
         tried: list[Member] = []
         while True:
@@ -227,7 +229,7 @@ class Pool:
                 tried.append(member)
                 self._metrics.engine_retries.labels(error.code or "").inc()
 
-    async def _ask(self, member: Member, question: EngineQuestion, prepare: Prepare) -> Reply:
+    async def _ask(self, member: Member, question: EngineQuestion, prepare: Prepare) -> Whole | EngineStream:
         """A reply that has begun counts as a call of `member` until somebody says that it has ended."""
         member.health.asked(self._clock())
         member.calls += 1
@@ -254,7 +256,7 @@ class Pool:
             child = self._durations[engine, model] = self._metrics.engine_duration.labels(engine, model)
         return child
 
-    async def _chat(self, member: Member, question: EngineQuestion, prepare: Prepare) -> Reply:
+    async def _chat(self, member: Member, question: EngineQuestion, prepare: Prepare) -> Whole | EngineStream:
         """Names the pictures that the engine has; where it has let go of one, sends them all."""
         uuids = question.uuids
         known = member.reuse.known(uuids, self._clock()) if uuids else frozenset()
@@ -327,25 +329,15 @@ class _Call:
 class _Counted:
     """A stream that counts as a call until it ends or is closed."""
 
-    def __init__(self, stream: Stream, call: _Call) -> None:
+    def __init__(self, stream: EngineStream, call: _Call) -> None:
         self._stream = stream
         self._call = call
 
     async def pour(self, into: Sink) -> None:
-        theirs: BaseException | None = None
-
-        def guarded(batch: Batch) -> Pause | None:
-            nonlocal theirs
-            try:
-                return into(batch)
-            except BaseException as error:
-                theirs = error
-                raise
-
         try:
-            await self._stream.pour(guarded)
+            await self._stream.pour(into)
         except BaseException as error:
-            if isinstance(error, _FAILURES) and error is not theirs:  # what `into` makes of the answer is not the engine's fault
+            if isinstance(error, _FAILURES) and self._stream.failed:  # what `into` makes of the answer is not the engine's fault
                 self._call.fail(error)
             else:
                 self._call.end(counts=False)

@@ -16,10 +16,12 @@ from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Record, Recorder
 from sightline.telemetry.traces import Tracing
 from sightline.wire.protocol import ChatRequest, Parser
-from sightline.wire.reply import Batch, Event, Kind, Pause, Stream, Whole
-from sightline.wire.sse import DONE, frame
+from sightline.wire.reply import Batch, Pause, Stream, Whole
+from sightline.wire.sse import DONE
 
 _log = structlog.get_logger()
+
+_OBSERVED = 64  # times between tokens that are observed together
 
 
 class Chat:
@@ -124,6 +126,7 @@ class Chat:
                 end = responses.error_event(error)
             exchange.finish(end)
         finally:
+            sending.note()
             await stream.aclose()
 
     def _tell(self, exchange: Exchange, error: SightlineError) -> None:
@@ -167,7 +170,7 @@ def _require_json(content_type: bytes) -> None:
 class _Sending:
     """A streamed answer on its way out: takes its batches, writes their frames, and notes when they came."""
 
-    __slots__ = ("_asked", "_exchange", "_lines", "_record", "_recorder", "_usage")
+    __slots__ = ("_asked", "_between", "_exchange", "_lines", "_record", "_recorder", "_usage")
 
     def __init__(self, exchange: Exchange, record: Record, recorder: Recorder, lines: bytes, *, usage: bool) -> None:
         self._exchange = exchange
@@ -175,31 +178,37 @@ class _Sending:
         self._recorder = recorder
         self._lines = lines
         self._usage = usage
-        self._asked = time.perf_counter()
+        self._asked = time.perf_counter()  # since when the engine has been waited for
+        self._between: list[float] = []  # seconds from one batch to the next: observed a few dozen at a time, for the caches' sake
 
     def take(self, batch: Batch) -> Pause | None:
         record = self._record
-        now = self._recorder.chunk(record)
+        now = time.perf_counter()
         record.engine_wait += now - self._asked
         self._asked = now
-        if batch[-1].kind is Kind.USAGE:
-            record.take_usage(batch[-1].data)
-        data = _frames(batch, usage=self._usage)
+        record.chunks += 1
+        if record.last_chunk is None:
+            record.first_byte = now
+        else:
+            self._between.append(now - record.last_chunk)
+            if len(self._between) == _OBSERVED:
+                self.note()
+        record.last_chunk = now
+        if batch.usage:
+            record.take_usage(batch.usage)
+        data = batch.asked if self._usage else batch.deltas
         if not self._exchange.response_started:
             self._exchange.start(200, self._lines, data)
         elif data and self._exchange.send(data):
             return self._drain
         return None
 
+    def note(self) -> None:
+        self._recorder.between_tokens(self._record, self._between)
+        self._between = []
+
     async def _drain(self) -> None:
         await self._exchange.drain()
         now = time.perf_counter()
         self._record.client_wait += now - self._asked
         self._asked = now
-
-
-def _frames(batch: tuple[Event, ...], *, usage: bool) -> bytes:
-    if len(batch) == 1:
-        event = batch[0]
-        return frame(event.data) if usage or event.kind is Kind.DELTA else b""
-    return b"".join([frame(event.data) for event in batch if usage or event.kind is Kind.DELTA])

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from sightline.deadline import Deadline
@@ -80,12 +81,10 @@ class Wire(Protocol):
     @property
     def lifecycle(self) -> Lifecycle: ...
 
-    @property
-    def write_paused(self) -> bool: ...
+    flow: FlowControl  # whether the client reads what he is sent
 
     def default_lines(self) -> bytes: ...
     def on_response_complete(self) -> None: ...
-    async def drain(self) -> None: ...
 
 
 class Exchange:
@@ -304,15 +303,16 @@ class Exchange:
         self._wire.transport.write(head + self._framed(data))
 
     def send(self, data: bytes) -> bool:
-        """More of it; whether to wait for the client (`drain`) before there is more."""
+        """More of it, some bytes at least; whether to wait for the client (`drain`) before there is more."""
         if self.lost:
             return False
-        self._wire.transport.write(self._framed(data))
-        return self._wire.write_paused
+        self._wire.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        return self._wire.flow.write_paused
 
     async def drain(self) -> None:
         """Waits while the client does not read."""
-        await self._wire.drain()
+        if self._wire.flow.write_paused:
+            await self._wire.flow.drain()
 
     def finish(self, data: bytes) -> None:
         """The last of it."""

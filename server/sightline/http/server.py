@@ -102,7 +102,7 @@ class Protocol(asyncio.Protocol):
         self._state = server_state
         self._app_state = app_state
         self._parser = self._new_parser()
-        self._flow: FlowControl
+        self.flow: FlowControl
         self._peer = ""
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int | None] | None = None
@@ -134,7 +134,7 @@ class Protocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self._state.connections.add(self)  # type: ignore[arg-type]  # its protocols are uvicorn's own by name
-        self._flow = FlowControl(self.transport)
+        self.flow = FlowControl(self.transport)
         self._client = get_remote_addr(self.transport)
         self._server = get_local_addr(self.transport)
         self._peer = self._client[0] if self._client else ""
@@ -150,7 +150,7 @@ class Protocol(asyncio.Protocol):
             self._idle.cancel()
         self._state.connections.discard(self)
         self.peers.leave(self._peer)
-        self._flow.resume_writing()
+        self.flow.resume_writing()
         for cycle in {self._current, self._cycle, *self._pipeline} - {None}:
             if isinstance(cycle, Exchange):
                 cycle.lose()
@@ -164,26 +164,18 @@ class Protocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Until what is unsent has left, an answer waits, with its request's place and memory; of pipelined requests, any of them."""
-        self._flow.pause_writing()
+        self.flow.pause_writing()
         self._stop_looking()
         self._watch()
 
     def resume_writing(self) -> None:
-        self._flow.resume_writing()
+        self.flow.resume_writing()
         self._stop_looking()
         if self.transport.is_closing():
             self._watch()
         elif self._held_up:
             self._held_up = False
             self._next()
-
-    @property
-    def write_paused(self) -> bool:
-        return self._flow.write_paused
-
-    async def drain(self) -> None:
-        if self._flow.write_paused:
-            await self._flow.drain()
 
     def shutdown(self) -> None:
         """The server drains: this connection ends with what is under way on it."""
@@ -208,11 +200,11 @@ class Protocol(asyncio.Protocol):
 
     def _next(self) -> None:
         """The next request's turn; where there is none, the last word, or a rest."""
-        if self._flow.write_paused:
+        if self.flow.write_paused:
             self._hold_up()
             return
         if self._may_read():  # while nothing is read, nobody hears that the client has left
-            self._flow.resume_reading()
+            self.flow.resume_reading()
         if self._pipeline:
             # Not from here: a refused request is answered as it begins, and hundreds behind one another would nest.
             self.loop.call_soon(self._begin_next)
@@ -226,7 +218,7 @@ class Protocol(asyncio.Protocol):
     def _hold_up(self) -> None:
         """Nothing more is read or answered until the client has read: else each request would add its answer to what is unsent."""
         self._held_up = True
-        self._flow.pause_reading()
+        self.flow.pause_reading()
 
     def _may_read(self) -> bool:
         return len(self._pipeline) < _QUEUED and not self._held_up and self._last_word is None
@@ -292,7 +284,7 @@ class Protocol(asyncio.Protocol):
             self._known = Known.of(data, self._cycle.head, keep_alive=self._cycle.keep_alive)
         if isinstance(self._cycle, Exchange) and self._cycle.waits_for_chunks:
             # A read at a time: the pieces may be of one byte, and a turn of the loop may bring dozens of reads.
-            self._flow.pause_reading()
+            self.flow.pause_reading()
             self.loop.call_soon(self._go_on)
         if isinstance(self._cycle, Exchange) and (rest := self._cycle.rest) >= _DIRECT:
             self.transport.set_protocol(Filling(self, self._cycle, rest))
@@ -304,11 +296,11 @@ class Protocol(asyncio.Protocol):
 
     def _go_on(self) -> None:
         if self._may_read():
-            self._flow.resume_reading()
+            self.flow.resume_reading()
 
     def _begin_known(self, known: Known, data: bytes) -> bool:
         """Whether `data` begins with the head that is known, and ends with its body or before: then the parser need not see it."""
-        if (self._cycle is not None and not self._cycle.response_complete) or self._flow.write_paused or self.transport.is_closing():
+        if (self._cycle is not None and not self._cycle.response_complete) or self.flow.write_paused or self.transport.is_closing():
             return False
         found = known.again(data)
         if found is None:
@@ -376,14 +368,14 @@ class Protocol(asyncio.Protocol):
         self._within = True
         before, self._cycle = self._cycle, cycle
         answered = before is None or before.response_complete
-        if answered and not self._flow.write_paused:
+        if answered and not self.flow.write_paused:
             self._begin(cycle)
             return
         self._pipeline.appendleft(cycle)
         if answered:
             self._hold_up()
         elif len(self._pipeline) >= _QUEUED:
-            self._flow.pause_reading()
+            self.flow.pause_reading()
 
     def on_chunk_header(self) -> None:
         """A chunk begins; if it is the last, fields may follow without end. What stood before it in this read is not counted."""
@@ -395,11 +387,11 @@ class Protocol(asyncio.Protocol):
         if isinstance(cycle, Exchange):
             cycle.take(body)
             if cycle.ahead > _AHEAD:
-                self._flow.pause_reading()
+                self.flow.pause_reading()
         elif cycle is not None and not cycle.response_complete:
             cycle.body += body
             if len(cycle.body) > HIGH_WATER_LIMIT:
-                self._flow.pause_reading()
+                self.flow.pause_reading()
             cycle.message_event.set()
 
     def on_message_complete(self) -> None:
@@ -414,12 +406,12 @@ class Protocol(asyncio.Protocol):
             cycle.message_event.set()
 
     def _begin_next(self) -> None:
-        if self._pipeline and self._flow.write_paused:
+        if self._pipeline and self.flow.write_paused:
             self._hold_up()
         elif self._pipeline:
             self._begin(self._pipeline.pop())
             if self._may_read():  # so much of its body may have come just before its turn that no more was read
-                self._flow.resume_reading()
+                self.flow.resume_reading()
 
     def _begin(self, cycle: Exchange | RequestResponseCycle) -> None:
         self._current = cycle
@@ -449,7 +441,7 @@ class Protocol(asyncio.Protocol):
         return RequestResponseCycle(
             scope=scope,  # type: ignore[arg-type]  # its TypedDict wants literals
             transport=self.transport,
-            flow=self._flow,
+            flow=self.flow,
             logger=_uvicorn_log,
             access_logger=_uvicorn_log,
             access_log=False,
@@ -494,7 +486,7 @@ class Protocol(asyncio.Protocol):
             if isinstance(broken, Exchange):
                 broken.lose()
         if self._pipeline or not (self._current is None or self._current is broken or self._current.response_complete):
-            self._flow.pause_reading()
+            self.flow.pause_reading()
         else:
             self._say_last()
 

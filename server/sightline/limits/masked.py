@@ -11,7 +11,8 @@ import msgspec
 
 from sightline.errors import EngineError
 from sightline.limits.masking import MaskedText, Masker
-from sightline.wire.reply import Event, Kind, Reply, Sink, Stream, Whole, hand
+from sightline.wire.reply import Batch, Reply, Sink, Stream, Whole, hand
+from sightline.wire.sse import batch, payloads
 
 _ODD = "The engine's answer is not shaped like a completion, so it cannot be searched for personal data."
 
@@ -53,15 +54,18 @@ class MaskedStream:
         self._last: dict[str, Any] = {}
 
     async def pour(self, into: Sink) -> None:
-        await self._stream.pour(lambda batch: into(tuple([self._mask(event) if event.kind is Kind.DELTA else event for event in batch])))
+        await self._stream.pour(lambda batch: into(self._mask(batch)))
         if self._open and self._last:  # it ended without a finish_reason: what is held back still belongs to it
-            await hand((Event(Kind.DELTA, _encode(self._rest())),), into)
+            await hand(batch(_encode(self._rest())), into)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
-    def _mask(self, event: Event) -> Event:
-        chunk = _decode(event.data)
+    def _mask(self, plain: Batch) -> Batch:
+        return batch(*[self._masked(chunk) if chunk != plain.usage else chunk for chunk in payloads(plain.asked)])
+
+    def _masked(self, data: bytes) -> bytes:
+        chunk = _decode(data)
         self._last = {name: value for name, value in chunk.items() if name not in {"choices", "usage"}}
         for choice in _objects(chunk, "choices"):
             index, delta = _index(choice, 0), _object(choice, "delta")
@@ -73,7 +77,7 @@ class MaskedStream:
             if choice.get("finish_reason") is not None:
                 choice["delta"] = delta
                 self._finish(index, delta)
-        return Event(Kind.DELTA, _encode(chunk))
+        return _encode(chunk)
 
     def _finish(self, index: int, delta: dict[str, Any]) -> None:
         """Adds what was held back of one choice to its last delta."""

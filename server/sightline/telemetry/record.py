@@ -4,7 +4,7 @@ Never in a record: prompts, answers, picture bytes, keys, the query of a URL.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -124,19 +124,13 @@ class Recorder:
         self._timestamps = logs.Timestamps()
         self._write: Callable[[Line], None] | None = None  # made with the first line, by when logs have been set up
 
-    def chunk(self, record: Record) -> float:
-        """A chunk of a streamed answer has come and is leaving; the time."""
-        now = time.perf_counter()
-        record.chunks += 1
-        if record.last_chunk is None:
-            record.first_byte = now
-        else:
-            between = self._between.get(record.model)
-            if between is None:
-                between = self._between[record.model] = self._metrics.inter_token_latency.labels(record.model or "other").observe
-            between(now - record.last_chunk)
-        record.last_chunk = now
-        return now
+    def between_tokens(self, record: Record, seconds: Iterable[float]) -> None:
+        """So long it took from one piece of a streamed answer to the next."""
+        observe = self._between.get(record.model)
+        if observe is None:
+            observe = self._between[record.model] = self._metrics.inter_token_latency.labels(record.model or "other").observe
+        for one in seconds:
+            observe(one)
 
     def finish(self, record: Record) -> None:
         now = time.time()

@@ -8,11 +8,12 @@ The shape is vLLM's (entrypoints/openai/chat_completion/protocol.py, 0.32), null
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from sightline.wire.reply import Event, Kind
+from sightline.wire.sse import Alike
 
 WHOLE_ENDS = frozenset({"stop", "tool_calls"})  # an answer that ended otherwise (length, content_filter, abort …) is not the whole answer
 
@@ -126,7 +127,6 @@ _completion = msgspec.json.Decoder(_Completion)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 _text = msgspec.json.Decoder(str).decode
-_TEXT_BEGINS = b'"delta":{"content":"'
 _opening = re.compile(rb'\{"id":"[^"\\]*","object":"chat\.completion","created":\d+,(?=")').match
 
 
@@ -162,26 +162,22 @@ class Fold:
         self._calls: list[tuple[_CallDelta, list[str]]] = []
         self._end: _ChunkChoice | None = None
         self._extras: dict[str, Any] = {}
-        # An engine's chunks of text differ in nothing but the text: what stands before and behind it in the last one, and the texts since.
-        self._frame: tuple[bytes, bytes] | None = None
-        self._escaped: list[bytes] = []
+        self._alike: Alike | None = None  # where the last chunk said nothing but some text
+        self._escaped: list[bytes] = []  # the texts since, as they stood in their chunks
 
-    def add(self, events: tuple[Event, ...]) -> None:
-        for event in events:
+    def add(self, chunks: Iterable[bytes]) -> None:
+        """More of the stream: its next chunks, each its JSON."""
+        for data in chunks:
             if not self._sound:
                 return
-            data = event.data
-            if self._frame is not None:
-                before, behind = self._frame
-                text = data[len(before) : -len(behind)]
-                if b'"' not in text and not text.endswith(b"\\") and data == b"%b%b%b" % (before, text, behind):
-                    self._escaped.append(text)
-                    self.size += len(text)
-                    continue
+            if self._alike is not None and (text := self._alike.text(data)) is not None:
+                self._escaped.append(text)
+                self.size += len(text)
+                continue
             chunk = _read(_chunk, data)
             self._unescape()
             self._sound = self._sound and chunk is not None and self._take(chunk)
-            self._frame = None if self._end is not None or chunk is None else _frame_of(data, chunk)
+            self._alike = None if self._end is not None or chunk is None else _alike(data, chunk)
 
     def finish(self) -> bytes | None:
         """The completion's JSON as the engine would have sent it unstreamed, or None where that cannot be told exactly."""
@@ -229,7 +225,7 @@ class Fold:
         )
 
     def _unescape(self) -> None:
-        """Decodes the texts that were noted as they stood in their chunks."""
+        """Decodes the texts that were noted."""
         if self._escaped:
             try:
                 self._texts.setdefault("content", []).append(_text(b'"%b"' % b"".join(self._escaped)))
@@ -278,12 +274,12 @@ class Fold:
         return True
 
 
-def _frame_of(data: bytes, chunk: _Chunk) -> tuple[bytes, bytes] | None:
-    """What stands before and behind the text in a chunk that says nothing but some plain text."""
-    before, mark, rest = data.partition(_TEXT_BEGINS)
-    text, quote, after = rest.partition(b'"')
-    plain = mark and quote and len(chunk.choices) == 1 and chunk.choices[0].delta == _Delta(content=text.decode("utf-8", "replace"))
-    return (before + mark, quote + after) if plain and b"\\" not in text and _TEXT_BEGINS not in after else None
+def _alike(data: bytes, chunk: _Chunk) -> Alike | None:
+    found = Alike.of(data)
+    if found is None or len(chunk.choices) != 1:
+        return None
+    alike, text = found
+    return alike if chunk.choices[0].delta == _Delta(content=text.decode("utf-8", "replace")) else None
 
 
 def _whole_call(call: _CallDelta, arguments: list[str]) -> dict[str, Any]:
@@ -291,15 +287,15 @@ def _whole_call(call: _CallDelta, arguments: list[str]) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": name, "arguments": "".join(arguments)}}
 
 
-def fold(events: tuple[Event, ...]) -> bytes | None:
+def fold(chunks: Iterable[bytes]) -> bytes | None:
     """The completion of a whole stream, or None (see `Fold.finish`)."""
     folding = Fold()
-    folding.add(events)
+    folding.add(chunks)
     return folding.finish()
 
 
-def expand(completion: bytes, *, id: str, created: int) -> tuple[Event, ...]:  # noqa: A002  the field's name on the wire
-    """The events of a stream that says what `completion` says: role, reasoning, content, tool calls, end, usage.
+def expand(completion: bytes, *, id: str, created: int) -> list[bytes]:  # noqa: A002  the field's name on the wire
+    """The chunks of a stream that says what `completion` says: role, reasoning, content, tool calls, end, usage.
 
     Raises NotExpandable where `completion` holds something that chunks could not carry exactly.
     """
@@ -308,20 +304,20 @@ def expand(completion: bytes, *, id: str, created: int) -> tuple[Event, ...]:  #
         raise NotExpandable
     choice, message = whole.choices[0], whole.choices[0].message
 
-    def chunk(choices: list[dict[str, Any]], kind: Kind = Kind.DELTA, **more: Any) -> Event:
+    def chunk(choices: list[dict[str, Any]], **more: Any) -> bytes:
         head = {"id": id, "object": "chat.completion.chunk", "created": created, "model": whole.model}
-        return Event(kind, _encode(head | {"choices": choices} | more))
+        return _encode(head | {"choices": choices} | more)
 
-    def delta(**fields: Any) -> Event:
+    def delta(**fields: Any) -> bytes:
         return chunk([{"index": 0, "delta": fields, "logprobs": None, "finish_reason": None}])
 
-    events = [delta(role=message.role, content=None if message.content is None else "")]
-    events += [
+    chunks = [delta(role=message.role, content=None if message.content is None else "")]
+    chunks += [
         delta(**{name: text}) for name in ("reasoning", "reasoning_content", "refusal") if (text := getattr(message, name)) is not None
     ]
     if message.content:
-        events.append(delta(content=message.content))
-    events += [
+        chunks.append(delta(content=message.content))
+    chunks += [
         delta(
             tool_calls=[
                 {
@@ -334,7 +330,7 @@ def expand(completion: bytes, *, id: str, created: int) -> tuple[Event, ...]:  #
         )
         for index, call in enumerate(message.tool_calls or ())
     ]
-    events.append(
+    chunks.append(
         chunk(
             [
                 {
@@ -348,8 +344,8 @@ def expand(completion: bytes, *, id: str, created: int) -> tuple[Event, ...]:  #
         )
     )
     extras = {name: value for name in ("system_fingerprint", "service_tier", "metrics") if (value := getattr(whole, name)) is not None}
-    events.append(chunk([], Kind.USAGE, usage=whole.usage, **extras))
-    return tuple(events)
+    chunks.append(chunk([], usage=whole.usage, **extras))
+    return chunks
 
 
 def is_whole(completion: bytes) -> bool:

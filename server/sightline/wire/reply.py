@@ -7,22 +7,21 @@ whoever renders the stream writes it.
 """
 
 from collections.abc import Awaitable, Callable
-from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
 
-class Kind(Enum):
-    DELTA = "delta"  # a chunk with choices
-    USAGE = "usage"  # the chunk with `choices: []` and the usage, only for clients that asked with stream_options.include_usage
+class Batch(msgspec.Struct, frozen=True, gc=False):
+    """Server-sent events that came together, as they leave: each the chunk's JSON byte for byte as the engine sent it, in a frame.
 
+    `usage` is the chunk with `choices: []` and the usage, where it is among them; `asked` are the events for clients that asked for it
+    (stream_options.include_usage), `deltas` those for all others: the same bytes where there is none.
+    """
 
-class Event(NamedTuple):
-    """One server-sent event: `data` is the chunk's JSON, byte for byte as the engine sent it, without the `data: ` frame."""
-
-    kind: Kind
-    data: bytes
+    asked: bytes
+    deltas: bytes
+    usage: bytes = b""
 
 
 class Whole(msgspec.Struct, frozen=True):
@@ -31,7 +30,6 @@ class Whole(msgspec.Struct, frozen=True):
     body: bytes
 
 
-Batch = tuple[Event, ...]
 Pause = Callable[[], Awaitable[None]]
 Sink = Callable[[Batch], Pause | None]
 """Takes a batch, at once; where it returns a pause, that is waited for before it is given another."""
@@ -53,18 +51,18 @@ class Stream(Protocol):
 
 
 class Told:
-    """A stream that is all there already: its events in one batch."""
+    """A stream that is all there already, in one batch."""
 
-    def __init__(self, events: Batch) -> None:
-        self._events = events
+    def __init__(self, batch: Batch) -> None:
+        self._batch: Batch | None = batch
 
     async def pour(self, into: Sink) -> None:
-        events, self._events = self._events, ()
-        if events:
-            await hand(events, into)
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            await hand(batch, into)
 
     async def aclose(self) -> None:
-        self._events = ()
+        self._batch = None
 
 
 Reply = Whole | Stream

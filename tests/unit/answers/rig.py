@@ -5,9 +5,10 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from tests.fakes.pouring import events_of
+from tests.fakes.pouring import chunks_of
 
-from sightline.wire.reply import Event, Kind, Reply, Sink, Whole, hand
+from sightline.wire.reply import Batch, Reply, Sink, Whole, hand
+from sightline.wire.sse import batch
 
 USAGE = {"prompt_tokens": 47, "total_tokens": 54, "completion_tokens": 7, "prompt_tokens_details": None, "completion_tokens_details": None}
 
@@ -30,15 +31,14 @@ def completion(text: str = "WK1DEG", *, finish_reason: str = "stop", **message: 
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def chunk(delta: dict[str, Any] | None = None, *, finish_reason: str | None = None, **more: Any) -> Event:
+def chunk(delta: dict[str, Any] | None = None, *, finish_reason: str | None = None, **more: Any) -> bytes:
     """One chunk as vLLM 0.32 streams it; without a delta the usage's."""
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 7, "model": "plates"}
     choices = [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason, "token_ids": None}]
-    data = json.dumps(head | {"choices": choices} | more, ensure_ascii=False, separators=(",", ":")).encode()
-    return Event(Kind.USAGE if delta is None else Kind.DELTA, data)
+    return json.dumps(head | {"choices": choices} | more, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def chunks(text: str = "WK1DEG", *, finish_reason: str = "stop") -> list[Event]:
+def chunks(text: str = "WK1DEG", *, finish_reason: str = "stop") -> list[bytes]:
     """A whole answer as vLLM streams it: its role, its text letter by letter, its end, its usage."""
     usage = {name: value for name, value in USAGE.items() if value is not None}
     return [
@@ -58,16 +58,16 @@ class Asked:
         self.closing = asyncio.Event()
         self.may_close = asyncio.Event()
         self.may_close.set()
-        self._items: asyncio.Queue[tuple[Event, ...] | bytes | BaseException | None] = asyncio.Queue()
-        self._first: tuple[Event, ...] | None = None
+        self._items: asyncio.Queue[Batch | bytes | BaseException | None] = asyncio.Queue()
+        self._first: Batch | None = None
 
     @property
     def waiting(self) -> int:
         """What has been said and nobody has read."""
         return self._items.qsize()
 
-    def say(self, *events: Event) -> None:
-        self._items.put_nowait(events)
+    def say(self, *chunks: bytes) -> None:
+        self._items.put_nowait(batch(*chunks))
 
     def answer(self, body: bytes) -> None:
         self._items.put_nowait(body)
@@ -82,8 +82,8 @@ class Asked:
         """The whole of an answer, in the mode that was asked for."""
         if not self.stream:
             return self.answer(completion(text))
-        for event in chunks(text):
-            self.say(event)
+        for data in chunks(text):
+            self.say(data)
         return self.end()
 
     async def reply(self) -> Reply:
@@ -102,7 +102,7 @@ class Asked:
 
     async def pour(self, into: Sink) -> None:
         item: object = self._first
-        while isinstance(item, tuple):
+        while isinstance(item, Batch):
             await hand(item, into)
             item = await self._items.get()
         if isinstance(item, BaseException):
@@ -150,10 +150,10 @@ async def text_of(reply: Reply) -> str:
     """What a client would read from `reply`, to its end."""
     if isinstance(reply, Whole):
         return str(json.loads(reply.body)["choices"][0]["message"]["content"])
-    events = await events_of(reply)
+    found = await chunks_of(reply)
     await reply.aclose()
-    return text_in(events)
+    return text_in(found)
 
 
-def text_in(events: Sequence[Event]) -> str:
-    return "".join(choice["delta"].get("content") or "" for event in events for choice in json.loads(event.data)["choices"])
+def text_in(found: Sequence[bytes]) -> str:
+    return "".join(choice["delta"].get("content") or "" for data in found for choice in json.loads(data)["choices"])

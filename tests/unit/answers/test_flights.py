@@ -55,7 +55,7 @@ async def test_who_comes_late_hears_it_from_the_start(airport: Airport, late: st
     stream = await early
     assert not isinstance(stream, Whole)
     reader = Reader(stream)
-    assert await reader.read() == tuple(said[:3])
+    assert await reader.read() == said[:3]
     ride = airport.board(late)
     reply = asyncio.create_task(ride.reply())
     await settle()
@@ -168,7 +168,7 @@ async def test_failure_midstream(airport: Airport) -> None:
     stream = await streaming
     assert not isinstance(stream, Whole)
     reader = Reader(stream)
-    assert await reader.read() == tuple(said[:4])
+    assert await reader.read() == said[:4]
     with pytest.raises(EngineError) as raised:
         await reader.read()
     assert raised.value is error

@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from tests.fakes.pouring import events_of
+from tests.fakes.pouring import chunks_of
 from tests.unit.answers.rig import USAGE, chunk, completion
 
 from sightline.answers.cache import Cache, Hit
@@ -26,7 +26,8 @@ from sightline.settings import Cache as CacheSettings
 from sightline.store.memory import MemoryStore
 from sightline.telemetry.metrics import Metrics
 from sightline.wire.folding import Fold, expand, restamp, stamp
-from sightline.wire.reply import Event, Reply, Sink, Told, Whole, hand
+from sightline.wire.reply import Batch, Reply, Sink, Told, Whole, hand
+from sightline.wire.sse import batch
 
 SETTINGS = CacheSettings()
 IMAGES = {"cat": "ca" * 32, "dog": "d0" * 32, "owl": "0a" * 32}
@@ -164,7 +165,7 @@ class Gateway:
         seen = await self.cache.look_up(key, read=decision.read, max_age=decision.max_age)
         if isinstance(seen, Hit):
             body_now = stamp(seen.tail, id="chatcmpl-new", created=1)
-            return "HIT", Told(expand(body_now, id="chatcmpl-new", created=1)) if stream else Whole(body_now)
+            return "HIT", Told(batch(*expand(body_now, id="chatcmpl-new", created=1))) if stream else Whole(body_now)
 
         def keep(answer: bytes) -> bool:
             return self.cache.keep(key, answer, decision.ttl, seen)
@@ -192,27 +193,28 @@ class Gateway:
         return Words(text, finish, broken=outcome == "broken off")
 
 
-class Words(Told):
+class Words:
     """A streamed answer that comes in pieces of seven letters, and may break off."""
 
     def __init__(self, text: str, finish: str, *, broken: bool) -> None:
-        super().__init__(())
         self._batches = self._said(text, finish, broken=broken)
 
     @staticmethod
-    def _said(text: str, finish: str, *, broken: bool) -> Iterator[tuple[Event, ...]]:
-        yield (chunk({"role": "assistant", "content": ""}),)
+    def _said(text: str, finish: str, *, broken: bool) -> Iterator[Batch]:
+        yield batch(chunk({"role": "assistant", "content": ""}))
         for at in range(0, len(text), 7):
-            yield (chunk({"content": text[at : at + 7]}),)
+            yield batch(chunk({"content": text[at : at + 7]}))
         if broken:
             raise EngineError("no")
         usage = {name: value for name, value in USAGE.items() if value is not None}
-        yield chunk({}, finish_reason=finish), chunk(usage=usage, system_fingerprint="vllm-0.32.0")
+        yield batch(chunk({}, finish_reason=finish), chunk(usage=usage, system_fingerprint="vllm-0.32.0"))
 
     async def pour(self, into: Sink) -> None:
-        for batch in self._batches:
+        for said in self._batches:
             await asyncio.sleep(0)
-            await hand(batch, into)
+            await hand(said, into)
+
+    async def aclose(self) -> None: ...
 
 
 async def read(reply: Reply) -> bytes:
@@ -220,7 +222,7 @@ async def read(reply: Reply) -> bytes:
     if isinstance(reply, Whole):
         return restamp(reply.body, id="x", created=1)
     folding = Fold()
-    folding.add(tuple(await events_of(reply)))
+    folding.add(await chunks_of(reply))
     await reply.aclose()
     folded = folding.finish()
     assert folded is not None

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, cast
 
 import pytest
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from sightline.deadline import Deadline
 from sightline.http.exchange import Bodies, Exchange
@@ -45,14 +46,12 @@ class Wire:
         self.transport = cast("asyncio.Transport", None)  # nothing is sent here
         self.deadline = Deadline(lambda: None)
         self.lifecycle = Lifecycle()
-        self.write_paused = False
+        self.flow = FlowControl(self.transport)
 
     def default_lines(self) -> bytes:
         return b""
 
     def on_response_complete(self) -> None: ...
-
-    async def drain(self) -> None: ...
 
 
 @pytest.mark.parametrize(

@@ -5,27 +5,29 @@ import random
 from typing import Any
 
 import pytest
-from tests.fakes.pouring import Reader, events_of
+from tests.fakes.pouring import Reader, chunks_of
 
 from sightline.errors import EngineError
 from sightline.limits.masked import masked
 from sightline.limits.masking import Masker
-from sightline.wire.reply import Event, Kind, Sink, Told, Whole
+from sightline.wire.reply import Batch, Sink, Told, Whole
+from sightline.wire.sse import batch, frame
 
 MASKER = Masker(["phone", "email"])
 TEXT = "客户 13812345678 wrote from bob@example.com about 19.99"
 MASKED = "客户 [phone] wrote from [email] about 19.99"
 
 
-def chunk(delta: dict[str, Any], finish: str | None = None, index: int = 0, **more: Any) -> Event:
+def chunk(delta: dict[str, Any], finish: str | None = None, index: int = 0, **more: Any) -> bytes:
     choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish} | more
-    return Event(Kind.DELTA, json.dumps({"id": "c", "model": "m", "choices": [choice]}).encode())
+    return json.dumps({"id": "c", "model": "m", "choices": [choice]}).encode()
 
 
-async def deltas(events: list[Event]) -> list[dict[str, Any]]:
-    stream = masked(Told(tuple(events)), MASKER)
+async def deltas(chunks: list[bytes]) -> list[dict[str, Any]]:
+    said = b"".join(map(frame, chunks))
+    stream = masked(Told(Batch(said, said)), MASKER)
     assert not isinstance(stream, Whole)
-    return [json.loads(event.data)["choices"][0] for event in await events_of(stream)]
+    return [json.loads(data)["choices"][0] for data in await chunks_of(stream)]
 
 
 def text(choices: list[dict[str, Any]], field: str = "content") -> str:
@@ -112,7 +114,7 @@ class _Failing:
         self.closed = False
 
     async def pour(self, into: Sink) -> None:
-        into((chunk({"content": "call 138"}),))
+        into(batch(chunk({"content": "call 138"})))
         raise EngineError("The engine broke off.")
 
     async def aclose(self) -> None:
@@ -154,7 +156,7 @@ async def test_a_shape_that_cannot_be_searched_is_an_error_and_not_told(odd: dic
     with pytest.raises(EngineError, match="personal data"):
         masked(Whole(data), MASKER)
     with pytest.raises(EngineError, match="personal data"):
-        await deltas([Event(Kind.DELTA, data)])
+        await deltas([data])
 
 
 async def test_so_is_an_index_that_is_no_number() -> None:

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline.wire.folding import Fold, expand, fold, is_whole, restamp, stamp, unstamp
-from sightline.wire.reply import Event, Kind
 
 texts = st.text(max_size=40)
 maybe_texts = st.none() | texts
@@ -86,7 +85,7 @@ def test_a_stamp_changes_the_id_and_the_time_and_nothing_else(completion: bytes,
 def test_every_event_of_an_expansion_is_one_answer(completion: bytes) -> None:
     """Same id, time and model throughout; the role comes first, the finish reason last but for the usage."""
     body = json.loads(completion)
-    chunks = [json.loads(event.data) for event in expand(completion, id="x", created=1)]
+    chunks = [json.loads(event) for event in expand(completion, id="x", created=1)]
     assert {(chunk["id"], chunk["created"], chunk["model"], chunk["object"]) for chunk in chunks} == {
         ("x", 1, body["model"], "chat.completion.chunk")
     }
@@ -99,13 +98,13 @@ def test_every_event_of_an_expansion_is_one_answer(completion: bytes) -> None:
 @given(st.binary(max_size=60) | completions().map(lambda body: body[: len(body) // 2]))
 def test_bytes_that_are_no_answer_are_not_whole(data: bytes) -> None:
     assert not is_whole(data)
-    assert fold((Event(Kind.DELTA, data),)) is None
+    assert fold([data]) is None
 
 
-def _chunk(delta: dict[str, Any], *, ascii_only: bool, reason: str | None = None, **more: Any) -> Event:
+def _chunk(delta: dict[str, Any], *, ascii_only: bool, reason: str | None = None, **more: Any) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason, "token_ids": None}
     body = {"id": "c", "object": "chat.completion.chunk", "created": 7, "model": "m", "choices": [] if more else [choice]} | more
-    return Event(Kind.USAGE if more else Kind.DELTA, json.dumps(body, ensure_ascii=ascii_only, separators=(",", ":")).encode())
+    return json.dumps(body, ensure_ascii=ascii_only, separators=(",", ":")).encode()
 
 
 # What a text may look like in JSON: quotes, escapes, half an escape at its end, the frame of a chunk itself.
@@ -124,7 +123,7 @@ def test_a_text_in_pieces_folds_to_that_text(pieces: list[tuple[str, bool]], tho
             events.append(_chunk({"reasoning": "hm"}, ascii_only=ascii_only))
     events += [_chunk({}, ascii_only=False, reason="stop"), _chunk({}, ascii_only=False, usage={"prompt_tokens": 1})]
 
-    message = json.loads(fold(tuple(events)) or b"")["choices"][0]["message"]
+    message = json.loads(fold(events) or b"")["choices"][0]["message"]
 
     assert message["content"] == "".join(text for text, _ in pieces)
     assert message["reasoning"] == ("hm" if 0 <= thought < len(pieces) else None)

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from sightline.wire.folding import expand, fold, is_whole, restamp
-from sightline.wire.reply import Event, Kind
+from sightline.wire.reply import Batch
+from sightline.wire.sse import batch, frame
 
 RECORDED = Path(__file__).with_name("recorded")
 NAMES = sorted(path.name.removesuffix(".json.txt") for path in RECORDED.glob("*.json.txt"))
 EXACT = {"plain", "seeded", "stop", "length", "schema", "tools_auto"}
 
 
-def streamed(name: str) -> tuple[Event, ...]:
+def streamed(name: str) -> list[bytes]:
     lines = (RECORDED / f"{name}.stream.txt").read_bytes().split(b"\n\n")
-    chunks = [line.removeprefix(b"data: ") for line in lines if line.strip() and line != b"data: [DONE]"]
-    return tuple(Event(Kind.DELTA if json.loads(chunk)["choices"] else Kind.USAGE, chunk) for chunk in chunks)
+    return [line.removeprefix(b"data: ") for line in lines if line.strip() and line != b"data: [DONE]"]
 
 
 def unstreamed(name: str) -> bytes:
@@ -46,9 +46,10 @@ def test_folded_as_vllm_itself_would_have(name: str) -> None:
 def test_an_unstreamed_answer_survives_being_streamed(name: str) -> None:
     """`fold(expand(c)) == c`, to the byte, for all that vLLM sent."""
     answer = unstreamed(name)
-    events = expand(answer, id="x", created=1)
-    assert fold(events) == restamp(answer, id="x", created=1)
-    assert [event.kind for event in events] == [Kind.DELTA] * (len(events) - 1) + [Kind.USAGE]
+    chunks = expand(answer, id="x", created=1)
+    assert fold(chunks) == restamp(answer, id="x", created=1)
+    said = [frame(chunk) for chunk in chunks]
+    assert batch(*chunks) == Batch(b"".join(said), b"".join(said[:-1]), chunks[-1])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,19 +7,18 @@ import pytest
 from tests.unit.answers.rig import chunk, chunks, completion
 
 from sightline.wire.folding import NotExpandable, expand, fold, is_whole
-from sightline.wire.reply import Event, Kind
 
 SAID = chunks("ok")
 
 
-def with_choice(**changes: Any) -> Event:
-    body = json.loads(SAID[1].data)
+def with_choice(**changes: Any) -> bytes:
+    body = json.loads(SAID[1])
     body["choices"][0] |= changes
-    return Event(Kind.DELTA, json.dumps(body).encode())
+    return json.dumps(body).encode()
 
 
-def with_fields(**changes: Any) -> Event:
-    return Event(Kind.DELTA, json.dumps(json.loads(SAID[1].data) | changes).encode())
+def with_fields(**changes: Any) -> bytes:
+    return json.dumps(json.loads(SAID[1]) | changes).encode()
 
 
 ODD = {
@@ -30,12 +29,12 @@ ODD = {
     "token ids": with_choice(token_ids=[1]),
     "prompt ids": with_fields(prompt_token_ids=[1]),
     "another choice": with_choice(index=1),
-    "two choices": with_fields(choices=json.loads(SAID[1].data)["choices"] * 2),
+    "two choices": with_fields(choices=json.loads(SAID[1])["choices"] * 2),
     "another answer's id": with_fields(id="chatcmpl-2"),
     "another model": with_fields(model="other"),
     "another role": chunk({"role": "user"}),
-    "error event": Event(Kind.DELTA, b'{"error": {"message": "no"}}'),
-    "not JSON": Event(Kind.DELTA, b"<html>"),
+    "error event": b'{"error": {"message": "no"}}',
+    "not JSON": b"<html>",
     "tool call out of order": chunk({"tool_calls": [{"index": 1, "id": "a", "function": {"name": "f"}}]}),
     "tool call without a name": chunk({"tool_calls": [{"index": 0, "id": "a", "function": {"arguments": "{}"}}]}),
     "custom tool call": chunk({"tool_calls": [{"index": 0, "id": "a", "type": "custom", "function": {"name": "f"}}]}),
@@ -43,21 +42,21 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-def test_a_stream_with_something_odd_in_it_is_not_folded(odd: Event) -> None:
-    assert fold(tuple(SAID)) is not None
+def test_a_stream_with_something_odd_in_it_is_not_folded(odd: bytes) -> None:
+    assert fold(SAID) is not None
     assert fold((*SAID[:2], odd, *SAID[2:])) is None
 
 
 def test_nulls_are_nothing() -> None:
     """A field that is not known but null says nothing, so an engine's next version does not turn the cache off."""
-    assert fold((*SAID[:2], with_fields(novelty=None, choices=[]), *SAID[2:])) == fold(tuple(SAID))
+    assert fold((*SAID[:2], with_fields(novelty=None, choices=[]), *SAID[2:])) == fold(SAID)
 
 
 @pytest.mark.parametrize("missing", [0, -1, -2], ids=["role", "usage", "end"])
 def test_a_stream_that_lacks_something_is_not_folded(missing: int) -> None:
     said = list(SAID)
     del said[missing]
-    assert fold(tuple(said)) is None
+    assert fold(said) is None
 
 
 def test_text_after_the_end_is_not_folded() -> None:
