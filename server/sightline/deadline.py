@@ -12,7 +12,6 @@ class Deadline:
     """Calls `expire` once, as soon as `seconds` have passed since the last `move`. `stop` it when the work is done."""
 
     def __init__(self, expire: Callable[[], object]) -> None:
-        self.expired = False
         self._expire = expire
         self._loop = asyncio.get_running_loop()
         self._at = 0.0
@@ -40,5 +39,4 @@ class Deadline:
         if self._loop.time() < self._at:
             self._timer = self._loop.call_at(self._at, self._look)
         else:
-            self.expired = True
             self._expire()

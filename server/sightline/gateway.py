@@ -26,10 +26,9 @@ from sightline.pictures.tokens import family_of, image_tokens
 from sightline.settings import Cache as CacheSettings
 from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Record
-from sightline.wire.folding import expand, stamp
+from sightline.wire.folding import stamp, told
 from sightline.wire.protocol import Base64, ChatRequest, EngineQuestion
-from sightline.wire.reply import Reply, Told, Whole
-from sightline.wire.sse import batch
+from sightline.wire.reply import Reply, Whole
 
 ANSWER_TOKENS = 512  # reserved for an answer whose request sets no limit; what it really took is settled
 _encode = msgspec.json.Encoder().encode
@@ -178,8 +177,8 @@ class Gateway:
             answer.permit.settle((record.prompt_tokens or 0) + record.completion_tokens)
         elif answer.ride is not None and answer.ride.goes_on:
             answer.permit.keep()  # he left, and the engine works on: nobody else is charged for it
-        else:  # it broke off, or its client left: what was sent counts, about a token a chunk
-            answer.permit.settle(record.chunks)
+        else:  # it broke off, or its client left: what was sent counts, a token a batch or more
+            answer.permit.settle(record.batches)
 
     async def _ask(self, asked: Asked) -> Reply:
         """One question to an engine, with prepared pictures only."""
@@ -272,7 +271,7 @@ def _replay(hit: Hit, request: ChatRequest) -> Reply:
     """A kept answer in the form asked for, with an id and a time of its own."""
     fresh, now = f"chatcmpl-{os.urandom(16).hex()}", int(time.time())
     body = stamp(hit.tail, id=fresh, created=now)
-    return Told(batch(*expand(body, id=fresh, created=now))) if request.stream else Whole(body)
+    return told(body, id=fresh, created=now) if request.stream else Whole(body)
 
 
 def _cost(asked: Asked) -> Cost:

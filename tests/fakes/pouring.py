@@ -25,7 +25,7 @@ class Reader:
         if batch is None:
             self._pouring.result()
             return []
-        return payloads(batch.asked)
+        return payloads(batch.events)
 
     async def rest(self) -> list[bytes]:
         """All that is left."""
@@ -55,7 +55,7 @@ async def chunks_of(stream: Stream) -> list[bytes]:
     found: list[bytes] = []
 
     def take(batch: Batch) -> None:
-        found.extend(payloads(batch.asked))
+        found.extend(payloads(batch.events))
 
     await stream.pour(take)
     return found

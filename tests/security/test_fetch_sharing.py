@@ -75,6 +75,7 @@ def test_the_last_one_leaving_ends_the_download(island: Island) -> None:
         intake = island.intake(Images())
         asking = asyncio.ensure_future(intake(source(URL)))
         await until(lambda: _true(island.heads))
+        assert not island.left.is_set()
         asking.cancel()
         await asyncio.wait_for(island.left.wait(), 5)
         await intake.close()

@@ -34,7 +34,6 @@ class _Live:
     place: Place
     into: Sink
     over: asyncio.Future[Pause | None]
-    error: Exception | None = None
 
 
 class Flight:
@@ -109,10 +108,7 @@ class Flight:
         try:
             wait = await live.over
         finally:
-            if live in self._live:
-                self._live.remove(live)
-        if live.error is not None:
-            raise live.error
+            self._live.remove(live)
         if wait is not None:
             await wait()
         return place.position or 0
@@ -138,57 +134,54 @@ class Flight:
         """Tells everybody that nothing more will come; the first call counts."""
         if not self.ended:
             self.error, self.ended = error, True
-            live, self._live = self._live, []
-            for reader in live:
+            for reader in self._live:
                 if not reader.over.done():
                     reader.over.set_result(None)
             self._wake()
 
     def _append(self, batch: Batch) -> Pause | None:
         self._log.append(batch)
-        self._size += len(batch.asked) + _BATCH_BYTES
+        self._size += len(batch.events) + _BATCH_BYTES
         end = self._first + len(self._log)
         for reader in self._live:
-            if reader.over.done():  # it has been cancelled, and has not yet been told
+            if reader.over.done():  # it has ended, and has not yet been told
                 continue
             reader.place.position = end
             try:
-                wait = reader.into(batch)
+                if (wait := reader.into(batch)) is not None:
+                    reader.over.set_result(wait)
             except Exception as error:  # noqa: BLE001  it is this reader's to raise, and nobody else's
-                reader.error, wait = error, None
-            if wait is not None or reader.error is not None:
-                reader.over.set_result(wait)
-                self._live = [one for one in self._live if one is not reader]
+                reader.over.set_exception(error)
         if end == 1:
             self._wake()
         if end - self._folded >= _FOLDED:
             self._fold_more()
-        return self._make_room if self._size > self._log_bytes and not self._has_room() else None
+        return self._wait_for_room if self._size > self._log_bytes and not self._make_room() else None
 
     def _fold_more(self) -> None:
         """Folds what has come since the last time."""
         fresh = self._log[self._folded - self._first :]
         self._folded += len(fresh)
         if self._fold is not None:
-            self._fold.add(payloads(b"".join([batch.asked for batch in fresh])))
+            self._fold.add(payloads(b"".join([batch.events for batch in fresh])))
             if self._fold.size > self._keep_bytes:
                 self._fold = None
 
-    def _has_room(self) -> bool:
+    def _make_room(self) -> bool:
         """Lets the log's start go where somebody has read all there is, or wants the whole; whether there is one."""
         if not any(place.position is None or place.position >= self._end for place in self.places):
             return False
         self._fold_more()
         count = 0
         while self._size > self._log_bytes and count < len(self._log):
-            self._size -= len(self._log[count].asked) + _BATCH_BYTES
+            self._size -= len(self._log[count].events) + _BATCH_BYTES
             count += 1
         del self._log[:count]
         self._first += count
         return True
 
-    async def _make_room(self) -> None:
-        while not self._has_room():
+    async def _wait_for_room(self) -> None:
+        while not self._make_room():
             self._wish.clear()
             await self._wish.wait()
 

@@ -19,9 +19,8 @@ import structlog
 
 from sightline.answers.flight import Flight, Place
 from sightline.errors import EngineError, Unavailable
-from sightline.wire.folding import NotExpandable, expand
-from sightline.wire.reply import Reply, Sink, Told, Whole
-from sightline.wire.sse import batch
+from sightline.wire.folding import NotExpandable, told
+from sightline.wire.reply import Reply, Sink, Whole
 
 Call = Callable[[], Awaitable[Reply]]
 Landed = Callable[[bytes], bool]
@@ -168,7 +167,7 @@ class Ride:
             completion = self._flight.completion
             self.leave()
             stamp = _stamp.decode(completion)
-            return Told(batch(*expand(completion, id=stamp.id, created=stamp.created)))
+            return told(completion, id=stamp.id, created=stamp.created)
         except (NotExpandable, msgspec.DecodeError):
             return await self._change_flight()
         except BaseException:

@@ -1,6 +1,6 @@
 """One vLLM server: asked, streamed from, and told to stop by closing its connection.
 
-A reply is forwarded as it comes: JSON stays the engine's bytes, a stream is cut into events and nothing else. Whatever the engine does
+A reply is forwarded as it comes: JSON stays the engine's bytes, and so do a stream's events, once they are judged. Whatever the engine does
 wrong is a SightlineError: before the first event the gateway may answer with its status (and try again elsewhere), after it the
 stream ends with an error.
 """
@@ -40,7 +40,7 @@ class Client:
     async def close(self) -> None:
         self._connector.close()
 
-    async def chat(self, body: bytes, *, stream: bool, lines: bytes = b"") -> "Whole | EngineStream":
+    async def chat(self, body: bytes, *, stream: bool, lines: bytes = b"") -> "EngineReply":
         """Asks, and returns once the answer has begun (its first event) or, as JSON, is there. Raises SightlineError."""
         response = await self._send(b"POST", b"/v1/chat/completions", self._headers + lines, body)
         limit = self._timeouts.first_token if stream else self._timeouts.answer
@@ -56,7 +56,7 @@ class Client:
                 raise EngineTimeout(f"The engine did not {what} within {limit:g} s.") from None
             raise
 
-    async def _reply(self, response: Response, *, stream: bool) -> "Whole | EngineStream":
+    async def _reply(self, response: Response, *, stream: bool) -> "EngineReply":
         if not stream:
             return Whole(await _whole(response))
         await _head(response)
@@ -127,7 +127,6 @@ class EngineStream:
         self._silence = between_tokens
         self._reader = sse.Reader()
         self._first: Batch | None = None
-        self._error: Exception | None = None
         self._into: Sink
         self._over: asyncio.Future[Pause | None]  # of a pouring: nothing at its end, or what is to be waited for before more
 
@@ -143,7 +142,7 @@ class EngineStream:
             self._first = reader.feed(await self._piece())
         if self._first is None:
             raise reader.failure or EngineError("The engine ended its answer before it had begun.")
-        self._unlimited()
+        self._let_rest()
 
     async def pour(self, into: Sink) -> None:
         self._into = into
@@ -152,10 +151,9 @@ class EngineStream:
         while True:
             if wait is not None:
                 await wait()
-            if self._error is not None:
-                raise self._error
             if self._reader.failure is not None:  # what came before it has been handed on
-                raise self._failure(self._reader.failure)
+                late = f"The engine fell silent for {self._silence:g} s within its answer."
+                raise EngineTimeout(late) if self._response.late else self._reader.failure
             if self._reader.done:
                 return
             self._over = asyncio.get_running_loop().create_future()
@@ -165,37 +163,31 @@ class EngineStream:
                 wait = await self._over
             finally:
                 self._response.listen(None)
-                self._unlimited()
+                self._let_rest()
 
     def _hear(self, piece: bytes) -> None:
         """A piece has come, or an empty one at the end; from within the network's callback."""
-        reader, wait = self._reader, None
+        reader, over = self._reader, self._over
         batch = reader.feed(piece)
-        if batch is not None:
-            try:
-                wait = self._into(batch)
-            except Exception as error:  # noqa: BLE001  it is the pourer's to raise, and must not reach the connection
-                self._error = error
-        if wait is not None or reader.done or reader.failure is not None or self._error is not None:
-            self._response.listen(None)
-            if not self._over.done():
-                self._over.set_result(wait)
+        try:
+            wait = self._into(batch) if batch is not None else None
+        except Exception as error:  # noqa: BLE001  it is the pourer's to raise, and must not reach the connection
+            if not over.done():
+                over.set_exception(error)
         else:
-            self._response.limit(self._silence)
+            if wait is None and not reader.done and reader.failure is None:
+                self._response.limit(self._silence)
+                return
+            if not over.done():
+                over.set_result(wait)
+        self._response.listen(None)
 
-    def _unlimited(self) -> None:
-        """It is the engine's silence that is limited; until it is asked for more, the client may be slow.
-
-        A complete answer gives its connection back by itself once the engine has ended the response, which is soon.
-        """
-        if self._reader.done:
+    def _let_rest(self) -> None:
+        """It is the engine's silence that is limited; until it is asked for more, the client may be slow."""
+        if self._reader.done:  # the connection goes back to the pool by itself once the engine has ended the response, which is soon
             self._response.limit(_LINGER)
         else:
             self._response.unlimited()
-
-    def _failure(self, failure: SightlineError) -> SightlineError:
-        self._response.close()
-        return EngineTimeout(f"The engine fell silent for {self._silence:g} s within its answer.") if self._response.late else failure
 
     async def _piece(self) -> bytes:
         with contextlib.suppress(BrokenAnswer):
@@ -205,6 +197,9 @@ class EngineStream:
     async def aclose(self) -> None:
         if not self._reader.done:
             self._response.close()
+
+
+EngineReply = Whole | EngineStream
 
 
 class _Models(msgspec.Struct):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import structlog
 from blake3 import blake3
 
-from sightline.engines.client import Client, EngineStream, NotAnswered
+from sightline.engines.client import Client, EngineReply, EngineStream, NotAnswered
 from sightline.engines.discovery import LOOK_EVERY, Directory
 from sightline.engines.health import Health, RetryBudget
 from sightline.engines.reuse import Reuse, is_miss
@@ -212,9 +212,7 @@ class Pool:
             return Answered(reply, member.name)
         return Answered(_Counted(reply, call), member.name)
 
-    async def _ask_somebody(
-        self, question: EngineQuestion, prepare: Prepare, affinity: str | None
-    ) -> tuple[Member, Whole | EngineStream, float]:
+    async def _ask_somebody(self, question: EngineQuestion, prepare: Prepare, affinity: str | None) -> tuple[Member, EngineReply, float]:
         self._budget.request()
         tried: list[Member] = []
         while True:
@@ -229,7 +227,7 @@ class Pool:
                 tried.append(member)
                 self._metrics.engine_retries.labels(error.code or "").inc()
 
-    async def _ask(self, member: Member, question: EngineQuestion, prepare: Prepare) -> Whole | EngineStream:
+    async def _ask(self, member: Member, question: EngineQuestion, prepare: Prepare) -> EngineReply:
         """A reply that has begun counts as a call of `member` until somebody says that it has ended."""
         member.health.asked(self._clock())
         member.calls += 1
@@ -256,7 +254,7 @@ class Pool:
             child = self._durations[engine, model] = self._metrics.engine_duration.labels(engine, model)
         return child
 
-    async def _chat(self, member: Member, question: EngineQuestion, prepare: Prepare) -> Whole | EngineStream:
+    async def _chat(self, member: Member, question: EngineQuestion, prepare: Prepare) -> EngineReply:
         """Names the pictures that the engine has; where it has let go of one, sends them all."""
         uuids = question.uuids
         known = member.reuse.known(uuids, self._clock()) if uuids else frozenset()

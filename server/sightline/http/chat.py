@@ -126,7 +126,7 @@ class Chat:
                 end = responses.error_event(error)
             exchange.finish(end)
         finally:
-            sending.note()
+            sending.observe()
             await stream.aclose()
 
     def _tell(self, exchange: Exchange, error: SightlineError) -> None:
@@ -168,7 +168,7 @@ def _require_json(content_type: bytes) -> None:
 
 
 class _Sending:
-    """A streamed answer on its way out: takes its batches, writes their frames, and notes when they came."""
+    """A streamed answer on its way out: takes its batches, sends them on, and notes when they came."""
 
     __slots__ = ("_asked", "_between", "_exchange", "_lines", "_record", "_recorder", "_usage")
 
@@ -186,24 +186,24 @@ class _Sending:
         now = time.perf_counter()
         record.engine_wait += now - self._asked
         self._asked = now
-        record.chunks += 1
+        record.batches += 1
         if record.last_chunk is None:
             record.first_byte = now
         else:
             self._between.append(now - record.last_chunk)
             if len(self._between) == _OBSERVED:
-                self.note()
+                self.observe()
         record.last_chunk = now
         if batch.usage:
             record.take_usage(batch.usage)
-        data = batch.asked if self._usage else batch.deltas
+        data = batch.events if self._usage else batch.deltas
         if not self._exchange.response_started:
             self._exchange.start(200, self._lines, data)
         elif data and self._exchange.send(data):
             return self._drain
         return None
 
-    def note(self) -> None:
+    def observe(self) -> None:
         self._recorder.between_tokens(self._record, self._between)
         self._between = []
 

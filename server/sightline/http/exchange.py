@@ -306,13 +306,13 @@ class Exchange:
         """More of it, some bytes at least; whether to wait for the client (`drain`) before there is more."""
         if self.lost:
             return False
+        # Not by `_framed`: a call less for each token.
         self._wire.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
         return self._wire.flow.write_paused
 
     async def drain(self) -> None:
         """Waits while the client does not read."""
-        if self._wire.flow.write_paused:
-            await self._wire.flow.drain()
+        await self._wire.flow.drain()
 
     def finish(self, data: bytes) -> None:
         """The last of it."""

@@ -12,7 +12,7 @@ import msgspec
 from sightline.errors import EngineError
 from sightline.limits.masking import MaskedText, Masker
 from sightline.wire.reply import Batch, Reply, Sink, Stream, Whole, hand
-from sightline.wire.sse import batch, payloads
+from sightline.wire.sse import batch_of, payloads
 
 _ODD = "The engine's answer is not shaped like a completion, so it cannot be searched for personal data."
 
@@ -54,15 +54,15 @@ class MaskedStream:
         self._last: dict[str, Any] = {}
 
     async def pour(self, into: Sink) -> None:
-        await self._stream.pour(lambda batch: into(self._mask(batch)))
+        await self._stream.pour(lambda plain: into(self._mask(plain)))
         if self._open and self._last:  # it ended without a finish_reason: what is held back still belongs to it
-            await hand(batch(_encode(self._rest())), into)
+            await hand(batch_of(_encode(self._rest())), into)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
     def _mask(self, plain: Batch) -> Batch:
-        return batch(*[self._masked(chunk) if chunk != plain.usage else chunk for chunk in payloads(plain.asked)])
+        return batch_of(*[self._masked(chunk) for chunk in payloads(plain.deltas)], usage=plain.usage)
 
     def _masked(self, data: bytes) -> bytes:
         chunk = _decode(data)

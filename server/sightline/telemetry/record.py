@@ -33,7 +33,7 @@ class Record:
     """One request from its first byte to its answer's last. Times are `time.perf_counter` seconds."""
 
     __slots__ = (
-        "cache", "chunks", "client_wait", "code", "completion_tokens", "engine", "engine_wait", "first_byte", "image_bytes",
+        "batches", "cache", "client_wait", "code", "completion_tokens", "engine", "engine_wait", "first_byte", "image_bytes",
         "image_hash", "image_tokens", "images", "in_crowd", "last_chunk", "model", "prompt_tokens", "question_hash", "request_id", "route",
         "started", "status", "tenant", "trace",
     )  # fmt: skip
@@ -46,7 +46,7 @@ class Record:
         self.last_chunk: float | None = None
         self.engine_wait = 0.0
         self.client_wait = 0.0
-        self.chunks = 0
+        self.batches = 0  # of a streamed answer
         self.in_crowd = False  # counted among those in the gateway
         self.status = 0
         self.images = 0
@@ -113,7 +113,9 @@ class _Children(msgspec.Struct, frozen=True):
 
 
 class Recorder:
-    """Turns finished records into metrics and a log line. `write` is what takes the lines (`logs.configure` makes it, after the app)."""
+    """Turns finished records into metrics and a log line. What takes the lines (`logs.writer`) is made with the first of them: by then logs
+    have been set up.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -122,7 +124,7 @@ class Recorder:
         self._between: dict[str | None, Any] = {}
         self._overhead = metrics.overhead.observe
         self._timestamps = logs.Timestamps()
-        self._write: Callable[[Line], None] | None = None  # made with the first line, by when logs have been set up
+        self._write: Callable[[Line], None] | None = None
 
     def between_tokens(self, record: Record, seconds: Iterable[float]) -> None:
         """So long it took from one piece of a streamed answer to the next."""

@@ -13,7 +13,9 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from sightline.wire.sse import Alike
+from sightline.wire.alike import Alike
+from sightline.wire.reply import Told
+from sightline.wire.sse import batch_of
 
 WHOLE_ENDS = frozenset({"stop", "tool_calls"})  # an answer that ended otherwise (length, content_filter, abort …) is not the whole answer
 
@@ -151,7 +153,7 @@ def _without_nulls(value: Any, *, inside: bool = True) -> Any:
 
 
 class Fold:
-    """Adds up a streamed answer as it passes; `size` is what it holds, in characters."""
+    """Adds up a streamed answer as it passes; `size` is about what it holds: characters, or bytes of JSON."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -275,10 +277,10 @@ class Fold:
 
 
 def _alike(data: bytes, chunk: _Chunk) -> Alike | None:
-    found = Alike.of(data)
-    if found is None or len(chunk.choices) != 1:
+    alike = Alike.of(data)
+    text = alike.text(data) if alike is not None else None
+    if text is None or len(chunk.choices) != 1:
         return None
-    alike, text = found
     return alike if chunk.choices[0].delta == _Delta(content=text.decode("utf-8", "replace")) else None
 
 
@@ -346,6 +348,12 @@ def expand(completion: bytes, *, id: str, created: int) -> list[bytes]:  # noqa:
     extras = {name: value for name in ("system_fingerprint", "service_tier", "metrics") if (value := getattr(whole, name)) is not None}
     chunks.append(chunk([], usage=whole.usage, **extras))
     return chunks
+
+
+def told(completion: bytes, *, id: str, created: int) -> Told:  # noqa: A002  the field's name on the wire
+    """`completion` as a stream, see `expand`."""
+    *chunks, usage = expand(completion, id=id, created=created)
+    return Told(batch_of(*chunks, usage=usage))
 
 
 def is_whole(completion: bytes) -> bool:

@@ -13,13 +13,13 @@ import msgspec
 
 
 class Batch(msgspec.Struct, frozen=True, gc=False):
-    """Server-sent events that came together, as they leave: each the chunk's JSON byte for byte as the engine sent it, in a frame.
+    """Server-sent events that came together, in the frames in which they leave.
 
-    `usage` is the chunk with `choices: []` and the usage, where it is among them; `asked` are the events for clients that asked for it
-    (stream_options.include_usage), `deltas` those for all others: the same bytes where there is none.
+    `events` are all of them, `deltas` those without the usage's chunk, which only clients that asked for it get
+    (stream_options.include_usage): the same object where there is none. `usage` is that chunk's JSON, without a frame.
     """
 
-    asked: bytes
+    events: bytes
     deltas: bytes
     usage: bytes = b""
 
@@ -54,15 +54,12 @@ class Told:
     """A stream that is all there already, in one batch."""
 
     def __init__(self, batch: Batch) -> None:
-        self._batch: Batch | None = batch
+        self._batch = batch
 
     async def pour(self, into: Sink) -> None:
-        batch, self._batch = self._batch, None
-        if batch is not None:
-            await hand(batch, into)
+        await hand(self._batch, into)
 
-    async def aclose(self) -> None:
-        self._batch = None
+    async def aclose(self) -> None: ...
 
 
 Reply = Whole | Stream

@@ -1,20 +1,20 @@
-"""Server-sent events, incrementally: bytes as the network cuts them in, batches of whole events out; and the frames we write.
+"""Server-sent events, incrementally: bytes as the network cuts them in, batches of whole and judged events out; and the frames we write.
 
-The engine's common form (one `data:` line, a blank line) goes the short way. Everything the standard allows besides is understood:
-CRLF and CR, several data lines, comments, other fields (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream).
+The engine's common form (one `data:` line, a blank line) goes the short way, and a chunk like the last one the shortest. Everything the
+standard allows besides is understood: CRLF and CR, several data lines, comments, other fields
+(https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream).
 """
 
-import re
 from collections.abc import Iterator
 
 import msgspec
 
 from sightline.errors import EngineError
+from sightline.wire.alike import Alike
 from sightline.wire.reply import Batch
 
 DONE = b"data: [DONE]\n\n"
 MAX_EVENT_BYTES = 4 * 2**20
-_TEXT_BEGINS = b'"delta":{"content":"'
 
 
 def frame(data: bytes) -> bytes:
@@ -26,48 +26,10 @@ def payloads(frames: bytes) -> list[bytes]:
     return [framed[6:] for framed in frames.split(b"\n\n")[:-1]]
 
 
-def batch(*chunks: bytes) -> Batch:
-    """The batch of these chunks, each its JSON. Raises EngineError for the engine's own error events and for what is no chunk."""
-    return _batch([(chunk, _has_choices(chunk)) for chunk in chunks])
-
-
-def _batch(chunks: list[tuple[bytes, bool]]) -> Batch:
-    asked = b"".join([frame(chunk) for chunk, _ in chunks])
-    if all(has_choices for _, has_choices in chunks):
-        return Batch(asked, asked)
-    deltas = b"".join([frame(chunk) for chunk, has_choices in chunks if has_choices])
-    return Batch(asked, deltas, [chunk for chunk, has_choices in chunks if not has_choices][-1])
-
-
-class Alike:
-    """What stands before and behind the text in chunks that differ in nothing else, as an engine's chunks of text do.
-
-    A chunk that is `like` the last one need not be parsed: it says the same, but for the text.
-    """
-
-    __slots__ = ("_before", "_behind", "_least")
-
-    def __init__(self, before: bytes, behind: bytes) -> None:
-        self._before = before
-        self._behind = behind
-        self._least = len(before) + len(behind)
-
-    @classmethod
-    def of(cls, data: bytes) -> "tuple[Alike, bytes] | None":
-        """Of `data`, which holds a valid chunk, and its text; None where it has none, more than one, or one with escapes."""
-        before, mark, rest = data.partition(_TEXT_BEGINS)
-        text, quote, after = rest.partition(b'"')
-        return (cls(before + mark, quote + after), text) if quote and b"\\" not in text and _TEXT_BEGINS not in after else None
-
-    def text(self, data: bytes) -> bytes | None:
-        """The text of `data`, as it stands in JSON, if that is such a chunk."""
-        if len(data) < self._least or not data.startswith(self._before) or not data.endswith(self._behind):
-            return None
-        text = data[len(self._before) : -len(self._behind)]
-        return text if _in_a_string(text) else None
-
-
-_in_a_string = re.compile(rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*').fullmatch  # RFC 8259 §7
+def batch_of(*chunks: bytes, usage: bytes = b"") -> Batch:
+    """The batch of these chunks, each its JSON and with choices, and of the usage's behind them."""
+    deltas = b"".join([frame(chunk) for chunk in chunks])
+    return Batch(deltas + frame(usage), deltas, usage) if usage else Batch(deltas, deltas)
 
 
 class Reader:
@@ -84,21 +46,28 @@ class Reader:
         """The events that `piece` completed, if any. No piece is the end of the stream, which comes too early."""
         if self._alike is not None and not self._buffer and self._alike.text(piece) is not None:
             return Batch(piece, piece)
-        chunks = []
+        events, deltas, usage = [], [], b""
         try:
             for payload in self._payloads(piece):
                 if payload == b"[DONE]":
                     self.done = True
                     break
-                chunks.append((payload, _has_choices(payload)))
+                framed = frame(payload)
+                if _has_choices(payload):
+                    deltas.append(framed)
+                else:
+                    usage = payload
+                events.append(framed)
         except EngineError as error:
             self.failure = error
-        if not chunks:
+        if not events:
             return None
-        found = _batch(chunks)
-        if len(chunks) == 1 and found.deltas == piece and (alike := Alike.of(piece)) is not None:
-            self._alike, _ = alike
-        return found
+        if usage:
+            return Batch(b"".join(events), b"".join(deltas), usage)
+        if len(events) == 1 and events[0] == piece:
+            self._alike = Alike.of(piece) or self._alike
+        whole = b"".join(events)
+        return Batch(whole, whole)
 
     def _payloads(self, piece: bytes) -> Iterator[bytes]:
         if not piece:

@@ -8,7 +8,7 @@ from typing import Any
 from tests.fakes.pouring import chunks_of
 
 from sightline.wire.reply import Batch, Reply, Sink, Whole, hand
-from sightline.wire.sse import batch
+from sightline.wire.sse import Reader, frame
 
 USAGE = {"prompt_tokens": 47, "total_tokens": 54, "completion_tokens": 7, "prompt_tokens_details": None, "completion_tokens_details": None}
 
@@ -67,7 +67,7 @@ class Asked:
         return self._items.qsize()
 
     def say(self, *chunks: bytes) -> None:
-        self._items.put_nowait(batch(*chunks))
+        self._items.put_nowait(Reader().feed(b"".join(map(frame, chunks))))
 
     def answer(self, body: bytes) -> None:
         self._items.put_nowait(body)

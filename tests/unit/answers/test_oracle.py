@@ -27,7 +27,7 @@ from sightline.store.memory import MemoryStore
 from sightline.telemetry.metrics import Metrics
 from sightline.wire.folding import Fold, expand, restamp, stamp
 from sightline.wire.reply import Batch, Reply, Sink, Told, Whole, hand
-from sightline.wire.sse import batch
+from sightline.wire.sse import batch_of
 
 SETTINGS = CacheSettings()
 IMAGES = {"cat": "ca" * 32, "dog": "d0" * 32, "owl": "0a" * 32}
@@ -165,7 +165,7 @@ class Gateway:
         seen = await self.cache.look_up(key, read=decision.read, max_age=decision.max_age)
         if isinstance(seen, Hit):
             body_now = stamp(seen.tail, id="chatcmpl-new", created=1)
-            return "HIT", Told(batch(*expand(body_now, id="chatcmpl-new", created=1))) if stream else Whole(body_now)
+            return "HIT", Told(batch_of(*expand(body_now, id="chatcmpl-new", created=1))) if stream else Whole(body_now)
 
         def keep(answer: bytes) -> bool:
             return self.cache.keep(key, answer, decision.ttl, seen)
@@ -201,13 +201,13 @@ class Words:
 
     @staticmethod
     def _said(text: str, finish: str, *, broken: bool) -> Iterator[Batch]:
-        yield batch(chunk({"role": "assistant", "content": ""}))
+        yield batch_of(chunk({"role": "assistant", "content": ""}))
         for at in range(0, len(text), 7):
-            yield batch(chunk({"content": text[at : at + 7]}))
+            yield batch_of(chunk({"content": text[at : at + 7]}))
         if broken:
             raise EngineError("no")
         usage = {name: value for name, value in USAGE.items() if value is not None}
-        yield batch(chunk({}, finish_reason=finish), chunk(usage=usage, system_fingerprint="vllm-0.32.0"))
+        yield batch_of(chunk({}, finish_reason=finish), chunk(usage=usage, system_fingerprint="vllm-0.32.0"))
 
     async def pour(self, into: Sink) -> None:
         for said in self._batches:

@@ -162,6 +162,8 @@ async def test_one_key_s_limit_is_not_another_s(limits: Limits) -> None:
     await limits.limiter.take(caller("k1", own=own), Cost())
 
     await limits.limiter.take(caller("k2", own=own), Cost())
+    with pytest.raises(RateLimited):
+        await limits.limiter.take(caller("k1", own=own), Cost())
 
 
 async def test_a_limit_changed_in_the_key_file_counts_from_the_next_request_on(limits: Limits) -> None:
@@ -267,6 +269,8 @@ async def test_a_client_who_leaves_while_it_is_taken_leaves_no_slot_behind(limit
     limiter = Limiter(slow, limits.metrics, limits.clock)
     asking: asyncio.Task[Permit] = asyncio.create_task(limiter.take(someone, COST))
     await slow.carried_out.wait()
+    with pytest.raises(RateLimited):
+        await limits.limiter.take(someone, COST)
 
     asking.cancel()
     await asyncio.wait([asking])
@@ -291,6 +295,8 @@ async def test_a_place_given_back_while_others_are_renewed_stays_free(limits: Li
     await limits.limiter.close()
 
     for _ in range(2):
+        await limits.limiter.take(someone, COST)
+    with pytest.raises(RateLimited):
         await limits.limiter.take(someone, COST)
 
 

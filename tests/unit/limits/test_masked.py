@@ -11,7 +11,7 @@ from sightline.errors import EngineError
 from sightline.limits.masked import masked
 from sightline.limits.masking import Masker
 from sightline.wire.reply import Batch, Sink, Told, Whole
-from sightline.wire.sse import batch, frame
+from sightline.wire.sse import batch_of, frame
 
 MASKER = Masker(["phone", "email"])
 TEXT = "客户 13812345678 wrote from bob@example.com about 19.99"
@@ -114,7 +114,7 @@ class _Failing:
         self.closed = False
 
     async def pour(self, into: Sink) -> None:
-        into(batch(chunk({"content": "call 138"})))
+        into(batch_of(chunk({"content": "call 138"})))
         raise EngineError("The engine broke off.")
 
     async def aclose(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from sightline.wire.folding import expand, fold, is_whole, restamp
 from sightline.wire.reply import Batch
-from sightline.wire.sse import batch, frame
+from sightline.wire.sse import batch_of, frame
 
 RECORDED = Path(__file__).with_name("recorded")
 NAMES = sorted(path.name.removesuffix(".json.txt") for path in RECORDED.glob("*.json.txt"))
@@ -49,7 +49,7 @@ def test_an_unstreamed_answer_survives_being_streamed(name: str) -> None:
     chunks = expand(answer, id="x", created=1)
     assert fold(chunks) == restamp(answer, id="x", created=1)
     said = [frame(chunk) for chunk in chunks]
-    assert batch(*chunks) == Batch(b"".join(said), b"".join(said[:-1]), chunks[-1])
+    assert batch_of(*chunks[:-1], usage=chunks[-1]) == Batch(b"".join(said), b"".join(said[:-1]), chunks[-1])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sightline.wire import sse
+from sightline.wire.alike import Alike
 from sightline.wire.reply import Batch
 
 CHUNK = '{"choices":[{"delta":{"content":"ü"}}]}'.encode()
@@ -37,12 +38,12 @@ def cut(data: bytes, at: list[int]) -> list[bytes]:
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @given(cuts=st.lists(st.integers(0, 120), max_size=12))
 def test_cuts_do_not_matter(form: bytes, cuts: list[int]) -> None:
-    assert read(cut(form % CHUNK, cuts)) == [sse.batch(CHUNK)]
+    assert read(cut(form % CHUNK, cuts)) == [sse.batch_of(CHUNK)]
 
 
 def test_several_data_lines_are_one_payload() -> None:
     """Joined by a space: a line's end within JSON is white space, and what we write has one data line an event."""
-    assert read([b'data: {"choices":\ndata: [1]}\n\ndata: [DONE]\n\n']) == [sse.batch(b'{"choices": [1]}')]
+    assert read([b'data: {"choices":\ndata: [1]}\n\ndata: [DONE]\n\n']) == [sse.batch_of(b'{"choices": [1]}')]
 
 
 def test_an_event_without_end_is_refused_and_not_gathered_for_ever() -> None:
@@ -53,12 +54,22 @@ def test_an_event_without_end_is_refused_and_not_gathered_for_ever() -> None:
     assert reader.failure is not None
 
 
+def test_nothing_is_lost_and_the_order_stays() -> None:
+    """Whatever an engine says without choices: the last of it counts as the usage, all of it goes to those who asked for that."""
+    said = [b'{"choices":[],"usage":null}', CHUNK, USAGE, CHUNK]
+    found = sse.Reader().feed(b"".join(map(sse.frame, said)))
+    assert found is not None
+    assert sse.payloads(found.events) == said
+    assert sse.payloads(found.deltas) == [CHUNK, CHUNK]
+    assert found.usage == USAGE
+
+
 def test_the_usage_is_for_those_who_asked_for_it() -> None:
-    both = sse.batch(CHUNK, USAGE)
-    assert sse.payloads(both.asked) == [CHUNK, USAGE]
+    both = sse.batch_of(CHUNK, usage=USAGE)
+    assert sse.payloads(both.events) == [CHUNK, USAGE]
     assert sse.payloads(both.deltas) == [CHUNK]
     assert both.usage == USAGE
-    assert sse.batch(CHUNK) == Batch(sse.frame(CHUNK), sse.frame(CHUNK))
+    assert sse.batch_of(CHUNK) == Batch(sse.frame(CHUNK), sse.frame(CHUNK))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +84,7 @@ def test_what_is_no_chunk_is_the_engines_failure_and_its_text_stays_here(payload
 
 def test_what_came_before_a_failure_is_given_out_before_it() -> None:
     reader = sse.Reader()
-    assert reader.feed(sse.frame(CHUNK) + sse.frame(b"<html>") + sse.frame(CHUNK)) == sse.batch(CHUNK)
+    assert reader.feed(sse.frame(CHUNK) + sse.frame(b"<html>") + sse.frame(CHUNK)) == sse.batch_of(CHUNK)
     assert reader.failure is not None
 
 
@@ -134,4 +145,4 @@ def test_a_text_may_be_any(other: str) -> None:
 def test_a_chunk_that_says_its_text_twice_is_like_no_other() -> None:
     """Of two members with one name JSON takes the last: which of the two texts counts is nothing to guess at."""
     twice = '{"id":"c","choices":[{"index":0,"delta":{"content":"a"},"delta":{"content":"a"}}]}'
-    assert sse.Alike.of(twice.encode()) is None
+    assert Alike.of(twice.encode()) is None
