@@ -1,7 +1,7 @@
 """One chat request on its connection: its head, its body as it comes, its answer as it leaves.
 
 It stands where uvicorn's request cycle stands for the other routes, without ASGI between it and the wire: three messages, their dicts and
-their tasks cost more than all the rest of a kept answer (measured). `server.Protocol` feeds it, `chat.Chat` answers it.
+their tasks cost more than all the rest of a kept answer (measured). `protocol.Protocol` feeds it, `chat.Chat` answers it.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ class App(Protocol):
 
 
 class Wire(Protocol):
-    """The connection, as an exchange needs it (`server.Protocol`)."""
+    """The connection, as an exchange needs it (`protocol.Protocol`)."""
 
     loop: asyncio.AbstractEventLoop
     tasks: set[asyncio.Task[None]]

@@ -10,7 +10,7 @@ from uvicorn.server import ServerState
 
 from sightline.http.connections import Connections
 from sightline.http.middleware import Lifecycle
-from sightline.http.server import protocol
+from sightline.http.protocol import protocol
 from sightline.settings import Settings
 from sightline.telemetry.metrics import Metrics
 
