@@ -13,6 +13,7 @@ from tests.fakes.connection import Call, Connection
 from tests.fakes.script import BEFORE_HEAD, Fault, written
 
 MEGABYTES_10 = 10 * 2**20
+NESTED = b'{"choices":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 PAGE = b"<!doctype html><title>502 Bad Gateway</title><h1>proxy-canary-5f2c: upstream prematurely closed connection</h1>"
 
 
@@ -84,8 +85,8 @@ async def _whole(to: Connection, call: Call, body: answer.Body, said: answer.Ans
     match script.fault:
         case Fault.HTML:
             data, type_ = PAGE, "text/html"
-        case Fault.BAD_JSON:
-            data = data[:-20]
+        case Fault.BAD_JSON | Fault.NESTED:
+            data = NESTED if script.fault is Fault.NESTED else data[:-20]
         case Fault.GARBAGE:
             data = random.Random(7).randbytes(2000)
         case Fault.GZIP:
@@ -158,7 +159,7 @@ async def _events(to: Connection, call: Call, body: answer.Body, said: answer.An
                 yield event
             if script.fault in {Fault.NO_DONE, Fault.ERROR_EVENT}:
                 break
-            if script.fault in {Fault.BAD_JSON, Fault.LONG_LINE}:
+            if script.fault in {Fault.BAD_JSON, Fault.NESTED, Fault.LONG_LINE}:
                 continue
         yield wire.event(written(chunk, wire))
         call.tokens_sent = max(0, token + 1)
@@ -172,6 +173,8 @@ async def _fault_event(to: Connection, call: Call, chunk: dict[str, Any]) -> Asy
         yield wire.event(json.dumps(answer.error("EngineCore encountered an issue.", "InternalServerError", 500)))
     elif fault is Fault.BAD_JSON:
         yield wire.event(json.dumps(chunk)[:-9])
+    elif fault is Fault.NESTED:
+        yield wire.event(NESTED.decode())
     elif fault is Fault.LONG_LINE:
         chunk["choices"][0]["delta"]["content"] = "x" * MEGABYTES_10
         yield wire.event(written(chunk, wire))

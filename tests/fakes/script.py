@@ -20,6 +20,7 @@ class Fault(StrEnum):
     # instead of the answer
     HTML = "html"  # a proxy's error page, with status 200
     BAD_JSON = "bad-json"  # JSON that breaks off, or that one event is no JSON
+    NESTED = "nested"  # JSON of more levels than anybody reads, or one such event
     GARBAGE = "garbage"  # random bytes under the right content type
     GZIP = "gzip"  # compressed, though nobody asked
     LENGTH_TOO_LONG = "length-too-long"  # announces more bytes than come, then closes

@@ -12,6 +12,7 @@ BROKEN = [
     Fault.NOT_HTTP,
     Fault.HTML,
     Fault.BAD_JSON,
+    Fault.NESTED,
     Fault.GARBAGE,
     Fault.GZIP,
 ]

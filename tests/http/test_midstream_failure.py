@@ -14,6 +14,7 @@ FAULTS = [
     Fault.HALF_CLOSE,
     Fault.ERROR_EVENT,
     Fault.BAD_JSON,
+    Fault.NESTED,
     Fault.NO_DONE,
     Fault.LONG_LINE,
     Fault.LONG_TAIL,

@@ -20,7 +20,7 @@ import structlog
 from sightline.answers.flight import Flight, Place
 from sightline.errors import EngineError, Unavailable
 from sightline.wire.folding import NotExpandable, told
-from sightline.wire.reply import Reply, Sink, Whole
+from sightline.wire.reply import UNREADABLE, Reply, Sink, Whole
 
 Call = Callable[[], Awaitable[Reply]]
 Landed = Callable[[bytes], bool]
@@ -168,7 +168,7 @@ class Ride:
             self.leave()
             stamp = _stamp.decode(completion)
             return told(completion, id=stamp.id, created=stamp.created)
-        except (NotExpandable, msgspec.DecodeError):
+        except (NotExpandable, *UNREADABLE):
             return await self._change_flight()
         except BaseException:
             self.leave()

@@ -17,7 +17,7 @@ from sightline.engines.connection import BrokenAnswer, CannotConnect, Connector,
 from sightline.errors import EngineError, EngineRefused, EngineTimeout, RateLimited, SightlineError, Unavailable
 from sightline.settings import Timeouts
 from sightline.wire import sse
-from sightline.wire.reply import Batch, Pause, Sink, Whole
+from sightline.wire.reply import UNREADABLE, Batch, Pause, Sink, Whole
 
 MAX_ANSWER_BYTES = 16 * 2**20
 _LINGER = 5.0  # seconds an engine may leave a response open after its [DONE]
@@ -103,7 +103,7 @@ class Client:
             raise EngineError("The engine did not list its models.")
         try:
             return msgspec.json.decode(content, type=_Models).data
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             raise EngineError("The engine's list of models is not one.") from None
 
     async def waiting(self) -> int:
@@ -265,7 +265,7 @@ async def _read(response: Response) -> bytes:
 def _completion(body: bytes) -> bytes:
     try:
         msgspec.json.decode(body, type=_Completion)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise EngineError("The engine sent something that is not a chat completion.") from None
     return body
 
@@ -279,7 +279,7 @@ def _refusal(status: int, body: bytes, headers: Mapping[bytes, bytes]) -> Sightl
     try:
         found = msgspec.json.decode(body, type=_Error)
         found = found.error or found
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         found = _Error()
     message = (found.message or "The engine refused the request.")[:1000]
     if status == 429:

@@ -11,7 +11,7 @@ import msgspec
 
 from sightline.errors import EngineError
 from sightline.limits.masking import MaskedText, Masker
-from sightline.wire.reply import Batch, Reply, Sink, Stream, Whole, hand
+from sightline.wire.reply import UNREADABLE, Batch, Reply, Sink, Stream, Whole, hand
 from sightline.wire.sse import batch_of, payloads
 
 _ODD = "The engine's answer is not shaped like a completion, so it cannot be searched for personal data."
@@ -24,7 +24,7 @@ _CHOICE = frozenset({"index", "message", "delta", "finish_reason", "stop_reason"
 _SPELT = ("logprobs", "token_ids")  # what spells the text out in another way
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def masked(reply: Reply, masker: Masker) -> Reply:
@@ -33,7 +33,7 @@ def masked(reply: Reply, masker: Masker) -> Reply:
 
 
 def _masked_body(body: bytes, masker: Masker) -> bytes:
-    completion = _decode(body)
+    completion = _object_in(body)
     changed = False
     for choice in _objects(completion, "choices"):
         for holder, field in _texts(_object(choice, "message")):
@@ -65,7 +65,7 @@ class MaskedStream:
         return batch_of(*[self._masked(chunk) for chunk in payloads(plain.deltas)], usage=plain.usage)
 
     def _masked(self, data: bytes) -> bytes:
-        chunk = _decode(data)
+        chunk = _object_in(data)
         self._last = {name: value for name, value in chunk.items() if name not in {"choices", "usage"}}
         for choice in _objects(chunk, "choices"):
             index, delta = _index(choice, 0), _object(choice, "delta")
@@ -89,7 +89,7 @@ class MaskedStream:
             if tool < 0:
                 delta[field] = (delta.get(field) or "") + rest
             else:
-                delta.setdefault("tool_calls", []).append({"index": tool, "function": {"arguments": rest}})
+                delta["tool_calls"] = [*(delta.get("tool_calls") or ()), {"index": tool, "function": {"arguments": rest}}]
 
     def _rest(self) -> dict[str, Any]:
         choices = []
@@ -98,6 +98,14 @@ class MaskedStream:
             self._finish(index, delta)
             choices.append({"index": index, "delta": delta, "logprobs": None, "finish_reason": None})
         return self._last | {"choices": choices}
+
+
+def _object_in(data: bytes) -> dict[str, Any]:
+    try:
+        found = _decode(data)
+    except UNREADABLE:
+        raise EngineError(_ODD) from None
+    return found
 
 
 def _texts(message: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:

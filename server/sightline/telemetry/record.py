@@ -67,7 +67,7 @@ class Record:
         """Notes the tokens that a completion, or the last chunk of one, says were used."""
         try:
             usage = _usage(answer).usage
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         if usage is not None:
             self.prompt_tokens, self.completion_tokens = usage.prompt_tokens, usage.completion_tokens

@@ -27,7 +27,7 @@ class Alike:
         """Of `data`, which holds a valid chunk; None where it has no text, more than one, or one with escapes."""
         before, mark, rest = data.partition(_TEXT_BEGINS)
         text, quote, after = rest.partition(b'"')
-        return cls(before + mark, quote + after) if quote and b"\\" not in text and _TEXT_BEGINS not in after else None
+        return cls(before + mark, quote + after) if quote and b"\\" not in text and data.count(b'"content"') == 1 else None
 
     def text(self, data: bytes) -> bytes | None:
         """The text of `data`, as it stands in JSON, if that is such a chunk."""

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from sightline.wire.alike import Alike
-from sightline.wire.reply import Told
+from sightline.wire.reply import UNREADABLE, Told
 from sightline.wire.sse import batch_of
 
 WHOLE_ENDS = frozenset({"stop", "tool_calls"})  # an answer that ended otherwise (length, content_filter, abort …) is not the whole answer
@@ -136,11 +136,11 @@ def _read(decoder: "msgspec.json.Decoder[_T]", data: bytes) -> _T | None:
     """The object in `data`, or None where it holds anything but nulls beyond the fields named above."""
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         pass
     try:
         return msgspec.convert(_without_nulls(msgspec.json.decode(data)), decoder.type)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 
@@ -231,7 +231,7 @@ class Fold:
         if self._escaped:
             try:
                 self._texts.setdefault("content", []).append(_text(b'"%b"' % b"".join(self._escaped)))
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE:
                 self._sound = False
             self._escaped.clear()
 

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import msgspec
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what msgspec raises for bytes that are not what they should be
+
 
 class Batch(msgspec.Struct, frozen=True, gc=False):
     """Server-sent events that came together, in the frames in which they leave.

@@ -11,7 +11,7 @@ import msgspec
 
 from sightline.errors import EngineError
 from sightline.wire.alike import Alike
-from sightline.wire.reply import Batch
+from sightline.wire.reply import UNREADABLE, Batch
 
 DONE = b"data: [DONE]\n\n"
 MAX_EVENT_BYTES = 4 * 2**20
@@ -115,7 +115,7 @@ def _has_choices(data: bytes) -> bool:
     """Whether a chunk says something, or only what was used. Raises EngineError for the engine's error events and for what is no chunk."""
     try:
         chunk = _chunk(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise EngineError("The engine sent something that is not a chat completion chunk.") from None
     if chunk.error is not None or chunk.object == "error" or chunk.choices is None:
         raise EngineError("The engine failed while it was answering.")

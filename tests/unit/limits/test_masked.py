@@ -159,6 +159,24 @@ async def test_a_shape_that_cannot_be_searched_is_an_error_and_not_told(odd: dic
         await deltas([data])
 
 
+@pytest.mark.parametrize(
+    "data", [b'{"choices":[{"delta":{"content":"\xff"}}]}', b"[" * 100_000, b"[]", b"\xff"], ids=["text", "nested", "list", "bytes"]
+)
+async def test_so_is_what_cannot_be_read(data: bytes) -> None:
+    with pytest.raises(EngineError, match="personal data"):
+        masked(Whole(data), MASKER)
+    with pytest.raises(EngineError, match="personal data"):
+        await deltas([data])
+
+
+async def test_what_is_held_back_is_told_where_the_last_delta_has_nulls() -> None:
+    """Of a call whose arguments could still have become personal, at an end that names calls and has none."""
+    arguments = {"index": 0, "function": {"arguments": '{"to": "138'}}
+    choices = await deltas([chunk({"tool_calls": [arguments]}), chunk({"content": None, "tool_calls": None}, "tool_calls")])
+    said = [call["function"]["arguments"] for choice in choices for call in choice["delta"]["tool_calls"]]
+    assert "".join(said) == '{"to": "138'
+
+
 async def test_so_is_an_index_that_is_no_number() -> None:
     with pytest.raises(EngineError, match="personal data"):
         await deltas([chunk({"content": TEXT}, index=["0"])])  # type: ignore[arg-type]

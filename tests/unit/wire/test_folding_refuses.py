@@ -63,6 +63,12 @@ def test_text_after_the_end_is_not_folded() -> None:
     assert fold((*SAID[:-1], SAID[1], SAID[-1])) is None
 
 
+def test_a_text_that_is_said_twice_is_the_last() -> None:
+    """Of two members with one name JSON takes the last, and so does the fold: by what stands round the first, nothing is known."""
+    twice = [SAID[1].replace(b'"content":"o"', b'"content":"%b","content":"o"' % first) for first in (b"o", b"x")]
+    assert fold([SAID[0], *twice, *SAID[3:]]) == fold([SAID[0], SAID[1], SAID[1], *SAID[3:]])
+
+
 @pytest.mark.parametrize("reason", ["length", "content_filter", "abort", "error"])
 def test_an_answer_that_was_cut_off_is_not_whole(reason: str) -> None:
     assert is_whole(completion("ok"))

@@ -73,7 +73,17 @@ def test_the_usage_is_for_those_who_asked_for_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [b'{"error":{"message":"secret"}}', b'{"object":"error","choices":[]}', b"{}", b"<html>", b"\xff", b"[1]"]
+    "payload",
+    [
+        b'{"error":{"message":"secret"}}',
+        b'{"object":"error","choices":[]}',
+        b"{}",
+        b"<html>",
+        b"\xff",
+        b"[1]",
+        b'{"choices":' + b"[" * 100_000,
+    ],
+    ids=["error", "error by name", "nothing", "page", "bytes", "list", "nested"],
 )
 def test_what_is_no_chunk_is_the_engines_failure_and_its_text_stays_here(payload: bytes) -> None:
     reader = sse.Reader()
