@@ -6,7 +6,8 @@ Nothing rests on luck: the text has to be the inside of one JSON string, as it w
 import re
 
 _TEXT_BEGINS = b'"delta":{"content":"'
-_in_a_string = re.compile(rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*').fullmatch  # RFC 8259 §7
+# RFC 8259 §7, but for escapes of surrogates: those have to come in pairs, and are for the parser to judge.
+_in_a_string = re.compile(rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*').fullmatch
 
 
 class Alike:

@@ -102,7 +102,22 @@ def test_what_came_before_a_failure_is_given_out_before_it() -> None:
 
 SAID = '{"id":"c","choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":null}]}'
 # What could pass for a text and is none: the end of a string, half an escape, another event, the frame itself.
-AWKWARD = ['"', "\\", '\\"', "\\\\", "\n\n", "\r", "\x00", '","role":"x', '"},"delta":{"content":"', "\n\ndata: [DONE]\n\n", "\\u00", "é"]
+AWKWARD = [
+    '"',
+    "\\",
+    '\\"',
+    "\\\\",
+    "\n\n",
+    "\r",
+    "\x00",
+    '","role":"x',
+    '"},"delta":{"content":"',
+    "\n\ndata: [DONE]\n\n",
+    "\\u00",
+    "\\ud83d",
+    "\\ude00",
+    "é",
+]
 texts = st.lists(st.sampled_from(["a", " b", *AWKWARD]), max_size=4).map("".join)
 
 
