@@ -123,6 +123,7 @@ texts = st.lists(st.sampled_from(["a", " b", *AWKWARD]), max_size=4).map("".join
 
 @given(st.lists(texts, min_size=2, max_size=6))
 @example(["a", '"}}],"error":{"message":"'])
+@example(["a", "\\ud83d"])
 @example(['\\"', '"'])
 def test_they_are_what_a_reader_that_parses_each_would_find(said: list[str]) -> None:
     """Told apart by a reader of its own for each, to whom nothing is like anything."""
