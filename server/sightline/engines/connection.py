@@ -19,7 +19,6 @@ from sightline.deadline import Deadline
 KEEP_ALIVE = 4.0  # vLLM closes idle connections after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): leave first, or race with its close
 _HEAD_BYTES = 64 * 2**10
 _WAITING_BYTES = 64 * 2**10  # of a body that nobody has read yet: beyond that the engine has to wait
-_JOINED = 16 * 2**10  # a body up to this many bytes is copied behind its head: two pieces are a slower way through uvloop
 _AT_ONCE = 64 * 2**10  # bytes handed on together: each is copied thrice on its way out, and a client that stops reading holds them all
 
 
@@ -172,10 +171,7 @@ class Connection(asyncio.Protocol):
     def ask(self, head: bytes, body: bytes) -> Response:
         self._any = False
         self._response = Response(self)
-        if len(body) < _JOINED:
-            self.transport.write(head + body)
-        else:
-            self.transport.writelines((head, body))
+        self.transport.writelines((head, body))
         return self._response
 
     def _late(self) -> None:

@@ -20,7 +20,6 @@ from sightline.telemetry.metrics import Metrics
 from sightline.telemetry.record import Record
 
 _SMALL = 4096  # bytes of a piece of a body that is added to the one before it
-_JOINED = 64 * 2**10  # bytes of an answer up to which copying it behind its head is cheaper than a second piece to send
 
 
 class Bodies:
@@ -286,10 +285,7 @@ class Exchange:
         if self.lost:
             return
         head = b"%b%b%b%bcontent-length: %d\r\n\r\n" % (STATUS_LINE[status], self._wire.default_lines(), lines, self._ending(), len(body))
-        if len(body) < _JOINED:
-            self._wire.transport.write(head + body)
-        else:
-            self._wire.transport.writelines((head, body))
+        self._wire.transport.writelines((head, body))
         self.response_started = True
         self._complete()
 
