@@ -52,7 +52,11 @@ def create_app(settings: Settings, metrics: Metrics, lifecycle: Lifecycle) -> tu
         pool=Pool(settings, Admission(settings.limits, time.monotonic), metrics),
         pictures=Pictures(settings.images, metrics, intake, shared),
         cache=cache,
-        flights=Flights(log_bytes=min(settings.cache.value_bytes, STREAM_LOG), keep_bytes=settings.cache.value_bytes),
+        flights=Flights(
+            log_bytes=min(settings.cache.value_bytes, STREAM_LOG),
+            keep_bytes=settings.cache.value_bytes,
+            longest_look=settings.cache.timeout,
+        ),
         leases=_leases(shared, cache, quotas, settings),
         limiter=limiter,
         safety=Safety(settings.safety),

@@ -98,7 +98,7 @@ class Gateway:
             if seen is None:
                 return self._told(asked, "BYPASS", await self._ask(asked), permit)
             waiting = time.perf_counter()
-            ride = self._board(asked, seen)
+            ride = self._board(asked, seen, looked=began)
             reply = await ride.reply()
             if ride.coalesced:
                 record.engine_wait += time.perf_counter() - waiting
@@ -155,7 +155,7 @@ class Gateway:
             raise
         return permit, seen
 
-    def _board(self, asked: Asked, seen: LookUp) -> Ride:
+    def _board(self, asked: Asked, seen: LookUp, *, looked: float) -> Ride:
         """A place on the engine call for this very question, in this process or, by a lease, in any. A broken store leaves the first."""
         key, decision, stream = asked.key, asked.decision, asked.request.stream
         keeps = decision.write and isinstance(seen, Miss)
@@ -166,6 +166,7 @@ class Gateway:
             call=partial(self._ask, asked),
             landed=partial(self._cache.keep, key, ttl=decision.ttl, seen=seen) if keeps else None,
             lease=self._leases.lease(key, stream=stream) if self._leases and keeps and decision.share else None,
+            looked=looked,
         )
 
     @staticmethod

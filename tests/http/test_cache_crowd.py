@@ -8,7 +8,8 @@ import pytest
 from tests.caching import FORMS, all_boarded, cache, crowd, encoded, in_flight, said
 from tests.fakes.answer import text_for
 from tests.fakes.engine import FakeEngine, Script
-from tests.serving import GatewayProcess, eventually
+from tests.fakes.redis_server import RedisServer
+from tests.serving import GatewayProcess, environment, eventually, ready
 from tests.shapes import ask, data_uri, head, picture
 
 SLOW = Script(ttft=1.0)
@@ -73,3 +74,21 @@ def test_the_last_one_leaving_ends_the_engine_call(cached: GatewayProcess, engin
 
     assert call.left_at is not None
     assert cache(cached.chat(body)) == "MISS"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_who_looks_while_the_answer_lands_does_not_ask_again(engine: FakeEngine, redis: RedisServer, form: str) -> None:
+    """His look-up has left before the answer was kept, and what it says comes when the call is over: he has the answer all the same."""
+    engine.script = Script(ttft=1.5)
+    body = ask()
+    with GatewayProcess(engine.url, environ=environment(store=redis.url, cache__timeout=5)) as gateway, ThreadPoolExecutor(2) as clients:
+        ready(gateway)
+        first = clients.submit(gateway.chat, body)
+        engine.wait_for_call()
+        redis.tell("CLIENT", "PAUSE", 3000, "ALL")
+        second = clients.submit(gateway.chat, body | FORMS[form])
+        answers = [first.result(), second.result()]
+
+    assert [cache(answer) for answer in answers] == ["MISS", "COALESCED"]
+    assert len({said(answer)[0] for answer in answers}) == 1
+    assert len(engine.calls) == 1

@@ -68,6 +68,11 @@ class Flight:
         return self.ended and self.error is None
 
     @property
+    def held(self) -> int:
+        """Bytes of the answer that it holds."""
+        return self._size + len(self.completion or b"")
+
+    @property
     def can_be_boarded(self) -> bool:
         return self._first == 0 and self._size <= self._log_bytes
 

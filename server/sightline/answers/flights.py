@@ -5,12 +5,15 @@ flight gets the fold, a streaming rider on a JSON flight its expansion; where th
 share a second flight in their own mode.
 
 - The last rider to leave takes the flight off the board *before* cancelling it: a newcomer starts another, however slowly it closes.
-- A whole answer is kept (`landed`) before anybody hears of its end: who asks again either boards or hits.
+- A whole answer is kept (`landed`) before anybody hears of its end: who asks again either boards or hits. Whose look-up had left before
+  that and came back after the end boards what has just landed: the store has told him of no answer, and there is one.
 - A flight that fails is off the board at once. Riders who have seen nothing of it get its exception, others after what there was.
 - A flight whose log has outgrown its bound (see `flight`) cannot be boarded any more.
 """
 
 import asyncio
+import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -21,6 +24,9 @@ from sightline.answers.flight import Flight, Place
 from sightline.errors import EngineError, Unavailable
 from sightline.wire.folding import NotExpandable, told
 from sightline.wire.reply import UNREADABLE, Reply, Sink, Whole
+
+LINGER = 0.25  # seconds beyond the longest look-up, in which its asker gets his turn
+LIGHT = 64 * 2**10  # bytes of an answer up to which it is at hand for so long
 
 Call = Callable[[], Awaitable[Reply]]
 Landed = Callable[[bytes], bool]
@@ -39,12 +45,20 @@ class Lease(Protocol):
 
 
 class Flights:
-    """All engine calls that are shared or kept; owns their tasks until `close`. Bounds in bytes, see `flight`."""
+    """All engine calls that are shared or kept; owns their tasks until `close`.
 
-    def __init__(self, *, log_bytes: int, keep_bytes: int) -> None:
+    Bounds in bytes, see `flight`. `longest_look` is how many seconds a look-up in the store may take, by `clock`.
+    """
+
+    def __init__(
+        self, *, log_bytes: int, keep_bytes: int, longest_look: float = 1.0, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self._log_bytes = log_bytes
         self._keep_bytes = keep_bytes
+        self._linger = longest_look + LINGER
+        self._clock = clock
         self._board: dict[str, Flight] = {}
+        self._landed: OrderedDict[str, tuple[float, Flight]] = OrderedDict()  # a moment ago, and when
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -52,15 +66,24 @@ class Flights:
         """Flights that can be boarded now."""
         return len(self._board)
 
-    def board(self, key: str | None, *, stream: bool, call: Call, landed: Landed | None = None, lease: Lease | None = None) -> "Ride":
+    def board(
+        self,
+        key: str | None,
+        *,
+        stream: bool,
+        call: Call,
+        landed: Landed | None = None,
+        lease: Lease | None = None,
+        looked: float | None = None,
+    ) -> "Ride":
         """A place on the flight `key`, or on a new one that asks with `call` (in the mode `stream`); with key None always a new one.
 
-        `landed` keeps the whole answer and tells whether it did; it and `lease` are those of the rider who starts the flight. Nothing
-        is awaited here: `Ride.reply` waits. Raises Unavailable after `close`.
+        `looked` is when the look-up left that found nothing, by `clock`. `landed` keeps the whole answer and tells whether it did; it and
+        `lease` are those of the rider who starts the flight. Nothing is awaited here: `Ride.reply` waits. Raises Unavailable after `close`.
         """
         if self._closed:
             raise _shutting_down()
-        flight = self._board.get(key) if key is not None else None
+        flight = self._find(key, looked) if key is not None else None
         joined = flight is not None and flight.can_be_boarded
         if flight is None or not joined:
             flight = self._start(key, stream=stream, call=call, landed=landed, lease=lease)
@@ -70,6 +93,7 @@ class Flights:
         """Ends all flights and waits until their engine calls are closed. Those who are still aboard get Unavailable."""
         self._closed = True
         self._board.clear()
+        self._landed.clear()
         tasks = list(self._tasks)
         for task in tasks:
             if not task.cancelling():
@@ -83,6 +107,13 @@ class Flights:
             return
         self._forget(flight)
         flight.task.cancel()
+
+    def _find(self, key: str, looked: float | None) -> Flight | None:
+        """The flight to board: one under way, or one that has landed since the look-up left."""
+        if (flight := self._board.get(key)) is not None:
+            return flight
+        at, flight = self._landed.get(key, (0.0, None))
+        return flight if looked is not None and looked < at else None
 
     def _start(self, key: str | None, *, stream: bool, call: Call, landed: Landed | None, lease: Lease | None) -> Flight:
         flight = Flight(key, stream=stream, log_bytes=self._log_bytes, keep_bytes=self._keep_bytes)
@@ -105,6 +136,15 @@ class Flights:
         if flight.key is not None and self._board.get(flight.key) is flight:
             del self._board[flight.key]
 
+    def _note_landing(self, flight: Flight) -> None:
+        if flight.key is None or flight.error is not None or flight.held > LIGHT:
+            return
+        now = self._clock()
+        self._landed[flight.key] = now, flight
+        self._landed.move_to_end(flight.key)
+        while next(iter(self._landed.values()))[0] < now - self._linger:
+            self._landed.popitem(last=False)
+
     async def _fly(self, flight: Flight, call: Call, landed: Landed | None, lease: Lease | None) -> None:
         barren = False
         try:
@@ -120,6 +160,7 @@ class Flights:
                 flight.end(_shutting_down())
                 raise
             self._forget(flight)
+            self._note_landing(flight)
             flight.end()
         finally:
             if lease is not None:

@@ -12,11 +12,12 @@ class Airport:
     def __init__(self, *, log_bytes: int = 4000, keep_bytes: int = 4000) -> None:
         self.engine = Engine()
         self.landing = Landing()
-        self.flights = Flights(log_bytes=log_bytes, keep_bytes=keep_bytes)
+        self.now = 0.0
+        self.flights = Flights(log_bytes=log_bytes, keep_bytes=keep_bytes, longest_look=1.0, clock=lambda: self.now)
 
-    def board(self, mode: str, key: str | None = "question") -> Ride:
+    def board(self, mode: str, key: str | None = "question", looked: float | None = None) -> Ride:
         stream = mode == "stream"
-        return self.flights.board(key, stream=stream, call=self.engine.call(stream=stream), landed=self.landing)
+        return self.flights.board(key, stream=stream, call=self.engine.call(stream=stream), landed=self.landing, looked=looked)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from tests.fakes.pouring import Reader
 from tests.unit.answers.conftest import Airport
 from tests.unit.answers.rig import chunk, chunks, completion, settle, text_in, text_of
 
+from sightline.answers.flights import LIGHT
 from sightline.errors import EngineError, Unavailable
 from sightline.wire.reply import Reply, Whole
 
@@ -32,6 +33,76 @@ async def test_two_share_one_call(airport: Airport, first: str, second: str) -> 
     await settle()
     assert len(airport.flights) == 0
     assert asked.closed.is_set() == asked.stream
+
+
+async def landed(airport: Airport, mode: str) -> None:
+    """A flight that has been and gone."""
+    reply = await_reply(airport, mode)
+    await settle()
+    airport.engine.asked[-1].tell()
+    await text_of(await reply)
+    await settle()
+
+
+@mixed
+async def test_who_looked_before_it_landed_boards_what_has_landed(airport: Airport, first: str, second: str) -> None:
+    """The store told him of no answer, since none was kept yet when it was asked; by now there is one, and no flight."""
+    airport.now = 5.0
+    await landed(airport, first)
+    ride = airport.board(second, looked=4.9)
+    reply = await ride.reply()
+    assert isinstance(reply, Whole) == (second == "json")
+    assert await text_of(reply) == "WK1DEG"
+    assert ride.coalesced
+    assert len(airport.engine.asked) == 1
+
+
+@mixed
+async def test_who_looked_after_it_landed_asks(airport: Airport, first: str, second: str) -> None:
+    """The answer was not kept, or has been forgotten since: nobody gets it for having been asked for a moment ago."""
+    airport.now = 5.0
+    await landed(airport, first)
+    ride = airport.board(second, looked=5.0)
+    reply = asyncio.create_task(ride.reply())
+    await settle()
+    assert len(airport.engine.asked) == 2
+    airport.engine.asked[-1].tell()
+    assert await text_of(await reply) == "WK1DEG"
+    assert not ride.coalesced
+
+
+async def test_what_failed_is_boarded_by_nobody_later(airport: Airport) -> None:
+    airport.now = 5.0
+    reply = await_reply(airport, "json")
+    await settle()
+    airport.engine.asked[-1].fail(EngineError("no"))
+    with pytest.raises(EngineError):
+        await reply
+    again = asyncio.create_task(airport.board("json", looked=4.9).reply())
+    await settle()
+    airport.engine.asked[-1].tell()
+    assert await text_of(await again) == "WK1DEG"
+    assert len(airport.engine.asked) == 2
+
+
+async def test_a_large_answer_is_let_go_at_once(airport: Airport) -> None:
+    airport.now = 5.0
+    reply = await_reply(airport, "json")
+    await settle()
+    airport.engine.asked[-1].answer(completion("x" * LIGHT))
+    await reply
+    assert not airport.board("json", looked=4.9).coalesced
+
+
+async def test_what_landed_long_ago_is_let_go(airport: Airport) -> None:
+    """No look-up takes so long; the next landing takes it away."""
+    await landed(airport, "json")
+    airport.now = 2.0
+    reply = asyncio.create_task(airport.board("json", "another").reply())
+    await settle()
+    airport.engine.asked[-1].tell()
+    await reply
+    assert not airport.board("json", looked=-1.0).coalesced
 
 
 async def test_a_hundred_share_one_call(airport: Airport) -> None:
