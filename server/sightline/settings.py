@@ -119,7 +119,8 @@ class Cache(Group):
     max_ttl: int = Field(86_400, gt=0, description="most seconds that a request's `cache.ttl` may ask for")
     when: Literal["unless_sampled", "deterministic", "always"] = Field(
         "unless_sampled",
-        description="which answers are kept: all but those to a temperature above 0 without a seed (none named counts as 0); only those to temperature 0 or a seed; all",
+        description="which answers are kept: all but those to a temperature above 0 without a seed (none named counts as 0); "
+        "only those to temperature 0 or a seed; all",
     )
     generation: str = Field("1", description="change it to start afresh, for example after the model behind a name has changed")
     memory_bytes: int = Field(256 * 2**20, gt=0, description="answers kept by the `memory://` store, in bytes")
