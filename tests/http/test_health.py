@@ -18,6 +18,15 @@ def test_an_engine_that_is_down_at_the_start_leaves_the_gateway_live_but_not_rea
         (line,) = gateway.events("engine.unreachable")
         assert f"127.0.0.1:{port}" in str(line)
         assert line["level"] == "warning"
+        assert line["reason"] == "The engine cannot be reached."
+
+
+def test_what_is_no_engine_is_named_with_the_reason() -> None:
+    """A gateway's own port, say: it has no /health of an engine's."""
+    with FakeEngine() as engine, GatewayProcess(engine.url) as other, GatewayProcess(f"{other.url}/v1/none") as gateway:
+        eventually(lambda: gateway.events("engine.unreachable"), what="a line that names the engine")
+        (line,) = gateway.events("engine.unreachable")
+        assert line["reason"] == "GET /health: status 404"
 
 
 def test_readiness_follows_the_engine() -> None:

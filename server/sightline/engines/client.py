@@ -84,13 +84,16 @@ class Client:
         finally:
             response.close()
 
-    async def healthy(self) -> bool:
-        """Whether GET /health answers 200 within the connect limit."""
-        with contextlib.suppress(SightlineError, TimeoutError):
+    async def trouble(self) -> str | None:
+        """Why the engine is not well, in a few words for the log; None when GET /health answers 200 within the connect limit."""
+        try:
             async with asyncio.timeout(self._timeouts.connect):
                 status, _ = await self._get(b"/health")
-                return status == 200
-        return False
+        except TimeoutError:
+            return f"GET /health: no answer within {self._timeouts.connect:g} s"
+        except SightlineError as error:
+            return error.message
+        return None if status == 200 else f"GET /health: status {status}"
 
     async def models(self) -> list[dict[str, Any]]:
         """The served models and LoRA adapters, as the engine lists them. Raises SightlineError."""
@@ -100,7 +103,7 @@ class Client:
         except TimeoutError:
             raise EngineTimeout("The engine did not list its models in time.") from None
         if status != 200:
-            raise EngineError("The engine did not list its models.")
+            raise EngineError(f"GET /v1/models: status {status}")
         try:
             return msgspec.json.decode(content, type=_Models).data
         except UNREADABLE:

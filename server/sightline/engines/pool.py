@@ -45,6 +45,7 @@ class Member:
         self.client = client
         self.name = client.url.split("://", 1)[1]
         self.up = False
+        self.trouble: str | None = "not asked yet"  # why it is not up
         self.models: dict[str, dict[str, Any]] = {}
         self.revisions: dict[str, str] = {}
         self.calls = 0
@@ -56,16 +57,20 @@ class Member:
 
     async def look(self) -> None:
         """One health check; a newly seen engine is asked for its models."""
-        up = await self.client.healthy()
-        if up:
+        self.trouble = await self.client.trouble()
+        if self.trouble is None:
             try:
                 self.models = {str(model.get("id")): model for model in await self.client.models()}
                 self.revisions = {name: f"{model.get('root')}|{model.get('parent')}" for name, model in self.models.items()}
-            except SightlineError:
-                up = bool(self.models)
+            except SightlineError as error:
+                self.trouble = None if self.models else error.message
+        up = self.trouble is None
         if up != self.up:
             self.reuse.clear()  # another process may be answering there now
-            _log.log(20 if up else 30, "engine.up" if up else "engine.down", engine=self.name, models=sorted(self.models))
+            if up:
+                _log.info("engine.up", engine=self.name, models=sorted(self.models))
+            else:
+                _log.warning("engine.down", engine=self.name, models=sorted(self.models), reason=self.trouble)
         self.up = up
         self.gauge.set(up)
 
@@ -105,9 +110,8 @@ class Pool:
         await self._settle()
         for member in self.members:
             if not member.up:
-                _log.warning(
-                    "engine.unreachable", engine=member.name, note="it is asked again every 2 s; /health/ready says 503 until one is up"
-                )
+                note = "it is asked again every 2 s; /health/ready says 503 until one is up"
+                _log.warning("engine.unreachable", engine=member.name, reason=member.trouble, note=note)
         if self._directory.changes:
             self._following = asyncio.create_task(self._follow())
         return self
