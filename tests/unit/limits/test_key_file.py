@@ -41,6 +41,7 @@ def test_a_file_without_keys_lets_nobody_in_and_is_right() -> None:
         pytest.param("keys: [2026-02-31]", "a date in it does not exist", id="impossible date"),
         pytest.param("[" * 5000, "nested too deeply", id="nested"),
         pytest.param(text(GOOD | {"tennant": "x"}), "keys[0] (k1): tennant is not a field; did you mean tenant?", id="unknown field"),
+        pytest.param(text(GOOD | {"mask": ["phone"]}), "keys[0] (k1): mask is not a field; mask stands under safety", id="misplaced field"),
         pytest.param(
             text(GOOD | {"limits": {"request_per_minute": 1}}),
             "keys[0] (k1): limits.request_per_minute is not a field; did you mean requests_per_minute?",
