@@ -245,3 +245,26 @@ async def test_a_place_that_redis_gave_too_late_comes_back_at_once(replicas: tup
 
     assert permit.verdict.taken.order.slots
     await until(free)
+
+
+async def test_a_place_given_back_while_redis_was_away_is_free_when_it_is_back(
+    replicas: tuple[Replica, Replica], redis_server: RedisServer
+) -> None:
+    """Redis remembers that it was taken, and was not told of its end. The clock stands still, so that no lease runs out."""
+    replica, someone = replicas[0], caller(concurrent_requests=2)
+    [permit] = await replica.admitted(someone, 1)
+    redis_server.pause()
+    for _ in range(3):  # then it is not tried any more
+        for other in await replica.admitted(someone, 1):
+            other.settle(0)
+    permit.settle(0)
+    redis_server.resume()
+
+    async def free() -> bool:
+        if redis_server.tell("ZCARD", "sightline:limits:{acme}:key:k1:slots") == b":0":
+            return True
+        for other in await replica.admitted(someone, 1):
+            other.settle(0)
+        return False
+
+    await until(free)

@@ -5,7 +5,7 @@ them together; there the look-up, which lies elsewhere, goes first.
 """
 
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -20,6 +20,7 @@ from sightline.telemetry.metrics import Metrics
 
 PREFIX = "sightline:limits:"
 MOST_SEEN = 10_000  # callers whose last levels are remembered
+MOST_GIVEN = 1_000  # requests whose slots were given back last
 ALIVE = 30.0  # seconds after its last sign of life that a replica is still counted
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("sightline.limits.shared")
@@ -123,6 +124,7 @@ class ReplicatedQuotas:
         self._local = local
         self._is_local = False
         self._seen: OrderedDict[str, tuple[Sequence[Charge], Sequence[Decision]]] = OrderedDict()
+        self._given_back: deque[Sequence[Slot]] = deque(maxlen=MOST_GIVEN)
         self._local_takes = metrics.limits_local
         self._place = Slot(PREFIX + "replicas", "tenant", 2**31, secrets.token_hex(8), ALIVE)
 
@@ -137,6 +139,7 @@ class ReplicatedQuotas:
             return await self._take_locally(order, error)
         if self._is_local:
             self._is_local = False
+            self._give_back_again()
             _log.info("limits.shared_again")
         if taken.decisions:
             self._remember(taken)
@@ -152,7 +155,16 @@ class ReplicatedQuotas:
     def post(self, changes: Sequence[Charge], back: Sequence[Slot] = ()) -> None:
         if back:
             self._local.post((), back)
+            self._given_back.append(back)
         self._shared.post(changes, back)
+
+    def _give_back_again(self) -> None:
+        """What was given back while Redis was going may never have come there, or before what it undoes: the slots would be held for the
+        rest of their lease. To give back what nobody holds does nothing.
+        """
+        for back in self._given_back:
+            self._shared.post((), back)
+        self._given_back.clear()
 
     async def beat(self) -> None:
         """Says that this replica lives, and counts the others."""
@@ -186,8 +198,9 @@ class ReplicatedQuotas:
         self._seen.clear()
 
     async def _take_locally(self, order: Order, error: StoreError) -> Taken:
-        if order.slots:
-            self._shared.post((), order.slots)  # Redis may have given them all the same, and be late in saying so
+        if order.slots:  # Redis may have given them all the same, and be late in saying so
+            self._given_back.append(order.slots)
+            self._shared.post((), order.slots)
         self._local_takes.inc()
         if not self._is_local:
             self._is_local = True
