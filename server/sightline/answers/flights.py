@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Protocol
 
 import msgspec
@@ -74,7 +75,7 @@ class Flights:
         call: Call,
         landed: Landed | None = None,
         lease: Lease | None = None,
-        looked: float | None = None,
+        looked: float = inf,
     ) -> "Ride":
         """A place on the flight `key`, or on a new one that asks with `call` (in the mode `stream`); with key None always a new one.
 
@@ -108,12 +109,12 @@ class Flights:
         self._forget(flight)
         flight.task.cancel()
 
-    def _find(self, key: str, looked: float | None) -> Flight | None:
+    def _find(self, key: str, looked: float) -> Flight | None:
         """The flight to board: one under way, or one that has landed since the look-up left."""
         if (flight := self._board.get(key)) is not None:
             return flight
         at, flight = self._landed.get(key, (0.0, None))
-        return flight if looked is not None and looked < at else None
+        return flight if looked < at else None
 
     def _start(self, key: str | None, *, stream: bool, call: Call, landed: Landed | None, lease: Lease | None) -> Flight:
         flight = Flight(key, stream=stream, log_bytes=self._log_bytes, keep_bytes=self._keep_bytes)

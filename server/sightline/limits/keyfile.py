@@ -125,7 +125,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-_WITHIN_AN_ENTRY: dict[str, type[BaseModel]] = {"limits": Allowance, "cache": CachePolicy, "safety": Safety}
+_WITHIN: dict[str, type[BaseModel]] = {"limits": Allowance, "cache": CachePolicy, "safety": Safety}
 
 
 def _explain(error: ValidationError, raw: dict[Any, Any]) -> str:
@@ -143,10 +143,11 @@ def _explain(error: ValidationError, raw: dict[Any, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         last = where.rpartition(".")[2]
         models = (Entry, Allowance, CachePolicy, Safety, KeyFile, Tenant)
-        home = next((name for name, model in _WITHIN_AN_ENTRY.items() if last in model.model_fields), None)
+        here = Entry if place else Tenant
+        home = next((name for name, model in _WITHIN.items() if last in model.model_fields and name in here.model_fields), None)
         if home is not None:
             return f"{place}{where} is not a field; {last} stands under {home}"
-        near = difflib.get_close_matches(last, {known for model in models for known in model.model_fields}, 1, 0.5)
+        near = difflib.get_close_matches(last, {known for model in models for known in model.model_fields} - {last}, 1, 0.5)
         return f"{place}{where} is not a field{f'; did you mean {near[0]}?' if near else ''}"
     if problem["type"] == "missing":
         return f"{place}{where} is missing"

@@ -102,10 +102,9 @@ class MaskedStream:
 
 def _object_in(data: bytes) -> dict[str, Any]:
     try:
-        found = _decode(data)
+        return _decode(data)
     except UNREADABLE:
         raise EngineError(_ODD) from None
-    return found
 
 
 def _texts(message: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from math import inf
 
 import pytest
 from tests.unit.answers.rig import Engine, Landing
@@ -15,7 +16,7 @@ class Airport:
         self.now = 0.0
         self.flights = Flights(log_bytes=log_bytes, keep_bytes=keep_bytes, longest_look=1.0, clock=lambda: self.now)
 
-    def board(self, mode: str, key: str | None = "question", looked: float | None = None) -> Ride:
+    def board(self, mode: str, key: str | None = "question", looked: float = inf) -> Ride:
         stream = mode == "stream"
         return self.flights.board(key, stream=stream, call=self.engine.call(stream=stream), landed=self.landing, looked=looked)
 

@@ -43,6 +43,11 @@ def test_a_file_without_keys_lets_nobody_in_and_is_right() -> None:
         pytest.param(text(GOOD | {"tennant": "x"}), "keys[0] (k1): tennant is not a field; did you mean tenant?", id="unknown field"),
         pytest.param(text(GOOD | {"mask": ["phone"]}), "keys[0] (k1): mask is not a field; mask stands under safety", id="misplaced field"),
         pytest.param(
+            text(GOOD, tenants={"acme": {"tokens_per_day": 1}}),
+            "tenants.acme.tokens_per_day is not a field; tokens_per_day stands under limits",
+            id="tenant's misplaced field",
+        ),
+        pytest.param(
             text(GOOD | {"limits": {"request_per_minute": 1}}),
             "keys[0] (k1): limits.request_per_minute is not a field; did you mean requests_per_minute?",
             id="unknown limit",
